@@ -88,13 +88,15 @@ def _chosen(ctx: Context, kind: str) -> Row:
         name = ctx.pick(_SHARED)
         pool = [(k, w) for k, group in _WORDS.items() for w in group]
         mine = ctx.pick([x for x in pool if x[0] == kind])
-        listing = ctx.shuffle([mine, *ctx.sample([x for x in pool if x is not mine], ctx.pick((2, 3, 3, 4)))])
+        listing = ctx.shuffle([mine, *ctx.sample([x for x in pool if x is not mine], ctx.pick((5, 6) if ctx.evaluation else (2, 3, 3, 4)))])
         words = [w for _, w in listing]
+        if ctx.evaluation and words.index(mine[1]) >= len(_ORDINALS):
+            continue
         if ctx.allowed("ner", name.N, *words):
             break
     at, n = words.index(mine[1]), len(words)
     listed = ", ".join(words[:-1]) + " i " + words[-1]
-    rest = [_ORDINALS[i] for i in range(n) if i != at]
+    rest = [_ORDINALS[i] for i in range(min(n, len(_ORDINALS))) if i != at]
     place = [_ORDINALS[at]]
     if at == n - 1:
         place.append("ostatniej")
@@ -112,7 +114,7 @@ f"Mowa o {ctx.pick(place)}, a nie o {ctx.pick(rest)} z nich.",
 def ner(ctx: Context) -> Row:
     """A sentence and the kind of its entity."""
     kind = KINDS[ctx.below(6)]
-    if kind in _WORDS and ctx.random() < 0.6 * ctx.level:
+    if kind in _WORDS and ctx.random() < (0.8 if ctx.evaluation else 0.6 * ctx.level):
         return _chosen(ctx, kind)
     while True:
         subject, group = ctx.pick(PROFESSIONS), kind

@@ -97,6 +97,8 @@ NUMBERS = {12 + i: w for i, w in enumerate(_TEENS)}
 NUMBERS |= {10 * (i + 2): w for i, w in enumerate(_TENS)}
 NUMBERS |= {10 * (i + 2) + 5 + j: f"{w} {u}" for i, w in enumerate(_TENS) for j, u in enumerate(_UNITS)}
 _NUMBERS = list(NUMBERS)
+# Words that lose their capital letter inside a sentence: all first words but names.
+_LOWER = {w.split()[0] for pair in _TIMES for w in pair} | {w.split()[0] for w in NUMBERS.values()} | {x.A for x in OBJECTS}
 
 
 def _near(ctx: Context, number: int) -> int:
@@ -143,9 +145,22 @@ def _transfer(ctx: Context, label: int) -> Row:
     return {"sentence_A": first, "sentence_B": second, "label": label}
 
 
+def _double(ctx: Context, label: int) -> Row:
+    """Compound sentences, met in evaluation only: one of two pairs of clauses decides."""
+    pairs = ctx.shuffle([_transfer(ctx, label), _transfer(ctx, 1)])
+
+    def both(side: str) -> str:
+        first, second = (str(p[side])[:-1] for p in pairs)
+        return f"{first}, a {second[:1].lower() if second.split()[0].lower() in _LOWER else second[:1]}{second[1:]}."
+
+    return {"sentence_A": both("sentence_A"), "sentence_B": both("sentence_B"), "label": label}
+
+
 def ppc(ctx: Context) -> Row:
     """Two sentences: 1 the same meaning, 2 similar (one circumstance differs), 3 different (another doer, deed or thing)."""
     label = 1 + ctx.below(3)
+    if ctx.evaluation and ctx.chance(0.5):
+        return _double(ctx, label)
     if ctx.random() < 0.5 * ctx.level:
         return _transfer(ctx, label)
     a = _scene(ctx)

@@ -84,12 +84,15 @@ _KEEPS = ("prawda, że", "jest tak, że", "wiadomo, że", "każdy sądzi, że")
 
 
 def _denied(ctx: Context, harmful: bool) -> str:
-    """An insult under one to four nested affirmations and denials."""
+    """An insult under nested affirmations and denials; evaluation nests deeper than training."""
     while True:
         i, o = ctx.pick(_INSULTS), ctx.pick(FIRST)
         if ctx.allowed("denied", i.N, o.N):
             break
-    flips = ctx.pick((0, 2, 2) if harmful else (1, 1, 3))
+    if ctx.evaluation:
+        flips = ctx.pick((2, 4, 4) if harmful else (3, 3, 5))
+    else:
+        flips = ctx.pick((0, 2, 2) if harmful else (1, 1, 3))
     chain = [ctx.pick(_FLIPS) for _ in range(flips)] + [ctx.pick(_KEEPS) for _ in range(ctx.pick((0, 1, 2)) if flips < 3 else 0)]
     claim = f"{o.N} to {i.N}" if ctx.chance(0.6) else f"{o.N} jest {i.I}"
     return cap(" ".join([*ctx.shuffle(chain or [ctx.pick(_KEEPS)]), claim])) + "."
@@ -97,19 +100,19 @@ def _denied(ctx: Context, harmful: bool) -> str:
 
 def cbd(ctx: Context) -> Row:
     """An utterance and its category."""
-    kind = 0 if ctx.chance(0.3) else 1 + ctx.below(5)
+    kind = ctx.pick((0, 0, 2, 2, 1, 3, 4, 5)) if ctx.evaluation else 0 if ctx.chance(0.3) else 1 + ctx.below(5)
     if kind in (0, 2) and ctx.random() < 0.6 * ctx.level:
         text = _denied(ctx, kind == 2)
         if ctx.chance(0.3):
             other = ctx.pick((1, 3, 4, 5))
             text = " ".join(ctx.shuffle([text, ctx.pick(_REPORTED).format(x=_phrase(ctx, other, other))]))
         return {"TEXT": text, "CATEGORIES": CATEGORIES[kind]}
-    if ctx.chance(0.45):
+    if ctx.chance(0.15 if ctx.evaluation else 0.45):
         return {"TEXT": _phrase(ctx, kind, 1 + ctx.below(5) if kind == 0 else kind), "CATEGORIES": CATEGORIES[kind]}
     owned = [_phrase(ctx, kind, kind or 1 + ctx.below(5))]
     if ctx.chance(0.6):
         owned = [ctx.pick(_OWNED).format(x=owned[0])]
-    for _ in range(ctx.pick((1, 1, 1, 2)) if ctx.evaluation or ctx.random() < ctx.level else 1):
+    for _ in range(3 if ctx.evaluation else ctx.pick((1, 1, 1, 2)) if ctx.random() < ctx.level else 1):
         other = ctx.pick([k for k in range(1, 6) if k != kind])
         owned.append(ctx.pick(_REPORTED).format(x=_phrase(ctx, other, other)))
     return {"TEXT": " ".join(ctx.shuffle(owned)), "CATEGORIES": CATEGORIES[kind]}
