@@ -1,0 +1,195 @@
+"""The host: guarded loading of plugins and the registry of what they offer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pluggy
+
+from qharness import API_VERSION, hookspecs, records
+from qharness.errors import PluginError, UnknownName, normalize_name
+
+GROUP = "qharness"
+HOOK_OF: dict[type, str] = {
+    records.QuantizerRecord: "qharness_quantizers",
+    records.LoaderRecord: "qharness_loaders",
+    records.RuntimeTransformRecord: "qharness_runtime_transforms",
+    records.EvaluatorRecord: "qharness_evaluators",
+    records.Suite: "qharness_suites",
+    records.DataSource: "qharness_data_sources",
+    records.EngineRecord: "qharness_engines",
+    records.ExecutorRecord: "qharness_executors",
+    records.ReportSection: "qharness_report_sections",
+    records.DoctorCheck: "qharness_doctor",
+}
+NOUNS: dict[type, str] = {
+    records.QuantizerRecord: "plugin",
+    records.LoaderRecord: "loader",
+    records.RuntimeTransformRecord: "transform",
+    records.EvaluatorRecord: "evaluator",
+    records.Suite: "suite",
+    records.DataSource: "data source",
+    records.EngineRecord: "engine",
+    records.ExecutorRecord: "executor",
+    records.ReportSection: "report section",
+    records.DoctorCheck: "check",
+}
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PluginStatus:
+    """One installed plugin: its name, distribution, version, and the error if it could not be loaded."""
+
+    name: str
+    distribution: str
+    version: str
+    state: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A record and the plugin that offers it."""
+
+    record: Any
+    plugin: str
+
+
+class Host:
+    """Loads plugins one by one, each guarded, and collects their records.
+
+    Args:
+        blocked: Names of plugins that are not loaded (`-p no:NAME`).
+        extra: Plugin objects registered beside the installed ones, by name (tests, notebooks).
+
+    Raises:
+        UnknownName: A blocked name is no installed plugin.
+    """
+
+    def __init__(self, blocked: Iterable[str] = (), extra: dict[str, Any] | None = None) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self.blocked = {normalize_name(name) for name in blocked}
+        self.status: list[PluginStatus] = []
+        found = sorted(entry_points(group=GROUP), key=lambda entry: (entry.name != "builtin", entry.name))
+        known = [entry.name for entry in found] + list(extra or {})
+        for name in blocked:
+            if normalize_name(name) not in {normalize_name(k) for k in known}:
+                raise UnknownName("plugin", name, known)
+        seen: set[str] = set()
+        for entry in found:
+            if entry.name not in seen:
+                seen.add(entry.name)
+                self._load(entry)
+        for name, plugin in (extra or {}).items():
+            self._register(name, plugin, "(in process)", "")
+        self._offers: dict[type, dict[str, Offer]] = {}
+
+    def _load(self, entry: EntryPoint) -> None:
+        dist = entry.dist.name if entry.dist else "unknown"
+        version = entry.dist.version if entry.dist else ""
+        if normalize_name(entry.name) in self.blocked:
+            self.status.append(PluginStatus(entry.name, dist, version, "disabled"))
+            return
+        try:
+            plugin = entry.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self.status.append(PluginStatus(entry.name, dist, version, "failed", reason))
+            return
+        self._register(entry.name, plugin, dist, version)
+
+    def _register(self, name: str, plugin: ModuleType | Any, dist: str, version: str) -> None:
+        wanted = getattr(plugin, "QHARNESS_API", API_VERSION)
+        if wanted != API_VERSION:
+            reason = f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            self.status.append(PluginStatus(name, dist, version, "failed", reason))
+            return
+        try:
+            self.manager.register(plugin, name=name)
+            self.manager.check_pending()
+        except Exception as error:
+            self.manager.unregister(name=name)
+            self.status.append(PluginStatus(name, dist, version, "failed", str(error)))
+            return
+        self.status.append(PluginStatus(name, dist, version, "loaded"))
+
+    def offers(self, kind: type[R]) -> dict[str, Offer]:
+        """Return all records of a kind by name, each with the plugin that offers it.
+
+        Raises:
+            PluginError: Two plugins offer one name, or a hook fails.
+        """
+        if kind not in self._offers:
+            self._offers[kind] = self._collect(kind)
+        return self._offers[kind]
+
+    def _collect(self, kind: type[R]) -> dict[str, Offer]:
+        hook = HOOK_OF[kind]
+        found: dict[str, Offer] = {}
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            owner = implementation.plugin_name
+            try:
+                offered = list(implementation.function())
+            except Exception as error:
+                raise PluginError(
+                    f"Plugin '{owner}' failed in {hook}: {error}; run with `-p no:{owner}` to go on without it."
+                ) from error
+            for record in offered:
+                if not isinstance(record, kind):
+                    raise PluginError(f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}.")
+                key = normalize_name(record.name)  # type: ignore[attr-defined]
+                if key in found:
+                    noun = NOUNS[kind]
+                    raise PluginError(
+                        f"Plugins '{found[key].plugin}' and '{owner}' both offer the {noun} '{key}'; "
+                        f"disable one with `-p no:{owner}`."
+                    )
+                found[key] = Offer(record, owner)
+        return found
+
+    def records(self, kind: type[R]) -> list[R]:
+        """Return all records of a kind, sorted by name."""
+        return [offer.record for _, offer in sorted(self.offers(kind).items())]
+
+    def get(self, kind: type[R], name: str) -> R:
+        """Return the record of that kind and name; case, `-` and `_` do not matter.
+
+        Raises:
+            UnknownName: There is none; near matches are suggested.
+            PluginError: An installed plugin of that name failed to load.
+        """
+        offers = self.offers(kind)
+        key = normalize_name(name)
+        if key in offers:
+            record: R = offers[key].record
+            return record
+        for status in self.status:
+            if normalize_name(status.name) == key and status.state == "failed":
+                raise PluginError(f"Plugin '{status.name}' ({status.distribution}) cannot be loaded: {status.error}")
+            if normalize_name(status.name) == key and status.state == "disabled":
+                raise PluginError(f"Plugin '{status.name}' is disabled; drop `-p no:{status.name}` to use it.")
+        raise UnknownName(NOUNS[kind], name, offers)
+
+    def notify(self, hook: str, **arguments: Any) -> None:
+        """Call observers one by one; an exception in one is logged and stops nothing."""
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            values: Sequence[Any] = [arguments[name] for name in implementation.argnames]
+            try:
+                implementation.function(*values)
+            except Exception as error:
+                log.warning("Observer '%s' failed in %s: %s", implementation.plugin_name, hook, error)
+
+
+@cache
+def default_host() -> Host:
+    """Return the process-wide host with every installed plugin; made at the first call."""
+    return Host()
