@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 from qharness.artifacts.reader import is_artifact, read_artifact
 from qharness.models.loaded import LoadedModel, LoadRequest
 

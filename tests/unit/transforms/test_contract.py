@@ -85,7 +85,9 @@ def test_fingerprint_sees_every_coordinate_and_ignores_float32_noise() -> None:
     for index in range(0, size, 97):
         flipped = signs.clone()
         flipped[index] = -1
-        assert not agrees(fingerprint(lambda x, s=flipped: hadamard_transform(x, block=block, signs=s), size), reference)
+        assert not agrees(
+            fingerprint(lambda x, s=flipped: hadamard_transform(x, block=block, signs=s), size), reference
+        )
     assert not agrees(fingerprint(lambda x: hadamard_transform(x, block=256, signs=signs), size), reference)
     assert not agrees(fingerprint(lambda x: hadamard_transform(x, block=block, inverse=True) * 1.001, size), reference)
 
