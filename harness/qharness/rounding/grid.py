@@ -8,10 +8,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from qharness.errors import UsageError
 from qharness.rounding.code import Tile
 
 Grid = Literal["asymmetric", "symmetric", "midrise"]
 Zeros = Literal["packed", "float16"]
+WIDTHS = (2, 3, 4, 8)
 
 
 class Scales(NamedTuple):
@@ -41,6 +43,10 @@ class GridSpec:
     steps: int = 80
     smallest: float = 0.2
     norm: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.bits not in WIDTHS:
+            raise UsageError(f"Grids have {', '.join(map(str, WIDTHS))} bits, not {self.bits}.")
 
     @property
     def top(self) -> int:
@@ -138,3 +144,14 @@ class GridCode:
         """Return the scales and zeros of all groups, each of shape (rows, groups)."""
         found = [self.scales[index] for index in sorted(self.scales)]
         return Scales(torch.stack([s.scale for s in found], 1), torch.stack([s.zero for s in found], 1))
+
+
+def fitting_group(columns: int, wanted: int) -> int:
+    """Return the largest group size up to `wanted` that divides the number of columns; 0 wants all columns.
+
+    Raises:
+        UsageError: The wanted size is negative.
+    """
+    if wanted < 0:
+        raise UsageError(f"A group has a positive number of weights, or 0 for a whole row; {wanted} is neither.")
+    return next(size for size in range(min(wanted or columns, columns), 0, -1) if columns % size == 0)
