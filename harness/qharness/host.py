@@ -185,11 +185,6 @@ class Host:
                 raise PluginError(f"Plugin '{status.name}' is disabled; drop `-p no:{status.name}` to use it.")
         raise UnknownName(NOUNS[kind], name, offers)
 
-    def version_of(self, kind: type[R], name: str) -> str:
-        """Return the version of the distribution that offers a record."""
-        plugin = self.offers(kind)[normalize_name(name)].plugin
-        return next((status.version for status in self.status if status.name == plugin), "")
-
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call observers one by one; an exception in one is logged and stops nothing."""
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():

@@ -75,6 +75,7 @@ def build_artifact(
     from qharness.jobs.device import resolve_device
     from qharness.quantization.options import options_from
     from qharness.quantization.pipeline import quantize_model
+    from qharness.quantization.provenance import plugin_version
 
     record = host.get(QuantizerRecord, plugin)
     options = options_from(record, plan.settings.get(plugin, {}))
@@ -84,7 +85,7 @@ def build_artifact(
     facts = (
         __version__,
         plugin,
-        host.version_of(QuantizerRecord, plugin),
+        plugin_version(host, record).version,
         loaded.digest,
         asdict(options),
         plan.seed,
