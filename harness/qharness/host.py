@@ -110,7 +110,9 @@ class Host:
     def _register(self, name: str, plugin: ModuleType | Any, dist: str, version: str) -> None:
         wanted = getattr(plugin, "QHARNESS_API", API_VERSION)
         if wanted != API_VERSION:
-            reason = f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            reason = (
+                f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            )
             self.status.append(PluginStatus(name, dist, version, "failed", reason))
             return
         try:
@@ -145,7 +147,9 @@ class Host:
                 ) from error
             for record in offered:
                 if not isinstance(record, kind):
-                    raise PluginError(f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}.")
+                    raise PluginError(
+                        f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}."
+                    )
                 key = normalize_name(record.name)  # type: ignore[attr-defined]
                 if key in found:
                     noun = NOUNS[kind]
