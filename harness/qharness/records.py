@@ -122,6 +122,7 @@ class TaskSpec:
         paired: Its text-answer variant.
         cluster: Column of the document that groups dependent documents.
         is_official: Whether the leaderboard has it.
+        scale: What the metric's value is divided by to be a fraction (100 for EQ-Bench).
     """
 
     name: str
@@ -136,6 +137,7 @@ class TaskSpec:
     paired: str | None = None
     cluster: str | None = None
     is_official: bool = True
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
