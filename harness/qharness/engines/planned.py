@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from qharness.engines.base import Progress
 
@@ -13,11 +14,23 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=tuple[Any, ...])
 
 
+@dataclass(frozen=True)
+class Batch(Generic[A]):
+    """A unit of work.
+
+    Attributes:
+        members: Indexes of the requests it answers.
+        compute: Answers them, by index.
+    """
+
+    members: Sequence[int]
+    compute: Callable[[], Mapping[int, A]]
+
+
 def run_planned(
-    batches: Sequence[Sequence[int]],
+    batches: Sequence[Batch[A]],
     keys: Sequence[str],
-    compute: Callable[[Sequence[int]], Mapping[int, A]],
-    make: Callable[[Sequence[Any]], A],
+    make: Callable[..., A],
     cache: RequestCache | None,
     progress: Progress,
 ) -> list[A]:
@@ -27,20 +40,19 @@ def run_planned(
     a resumed run has the batch shapes, and with them the last bits, of an uninterrupted one.
 
     Args:
-        batches: Indexes of the requests, batch by batch.
+        batches: The plan; together its members are all requests.
         keys: Cache key of each request.
-        compute: Answers one batch, by index.
         make: Rebuilds an answer from its stored fields.
         cache: Where answers are kept, or None.
         progress: Told after every batch.
     """
     answers: dict[int, A] = {}
     for batch in batches:
-        stored = {index: cache.get(keys[index]) for index in batch} if cache else {}
-        if stored and all(fields is not None for fields in stored.values()):
-            answers.update({index: make(fields) for index, fields in stored.items() if fields is not None})
+        stored = [cache.get(keys[index]) for index in batch.members] if cache else [None]
+        if None not in stored:
+            answers.update((index, make(*fields)) for index, fields in zip(batch.members, stored, strict=True) if fields)
         else:
-            fresh = compute(batch)
+            fresh = batch.compute()
             if cache:
                 cache.put({keys[index]: list(answer) for index, answer in fresh.items()})
             answers.update(fresh)
