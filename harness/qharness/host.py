@@ -23,6 +23,7 @@ HOOK_OF: dict[type, str] = {
     records.EvaluatorRecord: "qharness_evaluators",
     records.Suite: "qharness_suites",
     records.DataSource: "qharness_data_sources",
+    records.TextSource: "qharness_text_sources",
     records.EngineRecord: "qharness_engines",
     records.ExecutorRecord: "qharness_executors",
     records.ReportSection: "qharness_report_sections",
@@ -35,6 +36,7 @@ NOUNS: dict[type, str] = {
     records.EvaluatorRecord: "evaluator",
     records.Suite: "suite",
     records.DataSource: "data source",
+    records.TextSource: "text source",
     records.EngineRecord: "engine",
     records.ExecutorRecord: "executor",
     records.ReportSection: "report section",
@@ -110,7 +112,9 @@ class Host:
     def _register(self, name: str, plugin: ModuleType | Any, dist: str, version: str) -> None:
         wanted = getattr(plugin, "QHARNESS_API", API_VERSION)
         if wanted != API_VERSION:
-            reason = f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            reason = (
+                f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            )
             self.status.append(PluginStatus(name, dist, version, "failed", reason))
             return
         try:
@@ -145,7 +149,9 @@ class Host:
                 ) from error
             for record in offered:
                 if not isinstance(record, kind):
-                    raise PluginError(f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}.")
+                    raise PluginError(
+                        f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}."
+                    )
                 key = normalize_name(record.name)  # type: ignore[attr-defined]
                 if key in found:
                     noun = NOUNS[kind]

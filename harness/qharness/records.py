@@ -122,6 +122,7 @@ class TaskSpec:
         paired: Its text-answer variant.
         cluster: Column of the document that groups dependent documents.
         is_official: Whether the leaderboard has it.
+        scale: What the metric's value is divided by to be a fraction (100 for EQ-Bench).
     """
 
     name: str
@@ -136,6 +137,7 @@ class TaskSpec:
     paired: str | None = None
     cluster: str | None = None
     is_official: bool = True
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,21 @@ class DataSource:
     summary: str
     folder: Path | None
     notice: str = ""
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """A named source of calibration text, for `--text NAME`.
+
+    Attributes:
+        name: Name typed by users.
+        summary: One line for `qharness plugins`.
+        texts: Yields texts from a seed, the same ones for the same seed; may be endless.
+    """
+
+    name: str
+    summary: str
+    texts: Callable[[int], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -240,6 +257,7 @@ Record = (
     | EvaluatorRecord
     | Suite
     | DataSource
+    | TextSource
     | EngineRecord
     | ExecutorRecord
     | ReportSection

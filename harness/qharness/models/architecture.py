@@ -56,9 +56,7 @@ class Architecture:
         return model.get_submodule(name)
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    model_type: Architecture(model_type) for model_type in ("llama", "mistral")
-}
+ARCHITECTURES: dict[str, Architecture] = {model_type: Architecture(model_type) for model_type in ("llama", "mistral")}
 
 
 def architecture_of(config: PretrainedConfig) -> Architecture:

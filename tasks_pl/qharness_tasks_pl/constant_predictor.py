@@ -1,0 +1,91 @@
+"""The best score that one constant answer gets: the zero of retention and of significance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+from qharness_tasks_pl.scoring.levenshtein import first_number
+
+POSITIVE: dict[frozenset[Hashable], Hashable] = {
+    frozenset({0, 1}): 1,
+    frozenset({"0", "1"}): "1",
+    frozenset({"B", "C"}): "C",
+    frozenset({"Nie", "Tak"}): "Tak",
+}
+"""Positive class of each set of labels that a binary F1 is taken over."""
+
+SHARES = ("acc", "acc_norm", "exact_match")
+
+
+def best_constant_score(gold: Sequence[Any], metric: str) -> float:
+    """Return the best score of a constant answer on these gold answers, as a fraction.
+
+    Args:
+        gold: One gold answer per document: a label, a text, or a list of accepted texts.
+        metric: `acc`, `acc_norm`, `exact_match`, `f1`, `levenshtein`, or one of EQ-Bench. `f1` is the binary one where
+            all labels are 0/1, B/C or Nie/Tak, and the macro average over classes otherwise.
+
+    Raises:
+        ValueError: There are no gold answers, or the metric is not known.
+    """
+    if not gold:
+        raise ValueError("The best constant answer needs at least one gold answer.")
+    if metric in SHARES:
+        return accuracy(gold)
+    if metric == "f1":
+        labels = set(gold)
+        positive = next((positive for binary, positive in POSITIVE.items() if labels <= binary), None)
+        return macro_f1(gold) if positive is None else binary_f1(gold, positive)
+    if metric == "levenshtein":
+        return levenshtein(gold)
+    if metric.endswith("eqbench"):
+        return 0.0
+    raise ValueError(f"No best constant answer is known for the metric '{metric}'.")
+
+
+def accuracy(gold: Sequence[Any]) -> float:
+    """Return the largest share of documents that accept one answer."""
+    counts = Counter(answer for accepted in map(_accepted, gold) for answer in accepted)
+    return max(counts.values()) / len(gold)
+
+
+def binary_f1(gold: Sequence[Hashable], positive: Hashable) -> float:
+    """Return the F1 of "always positive": 2p / (1 + p) for a share p of positives."""
+    share = sum(label == positive for label in gold) / len(gold)
+    return 2 * share / (1 + share)
+
+
+def macro_f1(gold: Sequence[Hashable]) -> float:
+    """Return the macro F1 of "always the majority class": its own F1 over the number of classes that occur."""
+    counts = Counter(gold)
+    return binary_f1(gold, counts.most_common(1)[0][0]) / len(counts)
+
+
+def levenshtein(gold: Sequence[str | Sequence[str]]) -> float:
+    """Return the largest share of documents that one of the gold answers hits.
+
+    The number of candidates is that of distinct gold answers; a text outside them could in principle score more.
+    """
+    import numpy as np
+    from rapidfuzz.distance import Levenshtein
+    from rapidfuzz.process import cdist
+
+    accepted = [_accepted(answer) for answer in gold]
+    texts = sorted({answer for answers in accepted for answer in answers})
+    numbers = [first_number(text) for text in texts]
+    lowered = [text.strip().lower() for text in texts]
+    index = {text: i for i, text in enumerate(texts)}
+    members = [[index[answer] for answer in answers] for answers in accepted]
+    bounds = np.array([len(text) / 2 for text in texts])
+    best = 0
+    for candidate, number in zip(lowered, numbers, strict=True):
+        near = cdist([candidate], lowered, scorer=Levenshtein.distance)[0] < bounds
+        hits = [near[i] if wanted is None else wanted == number for i, wanted in enumerate(numbers)]
+        best = max(best, sum(any(hits[i] for i in answers) for answers in members))
+    return best / len(gold)
+
+
+def _accepted(answer: Any) -> frozenset[Any]:
+    return frozenset(answer) if isinstance(answer, list | tuple) else frozenset({answer})
