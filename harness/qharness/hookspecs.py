@@ -100,6 +100,19 @@ def qharness_data_sources() -> Iterable[records.DataSource]:  # type: ignore[emp
 
 
 @hookspec
+def qharness_text_sources() -> Iterable[records.TextSource]:  # type: ignore[empty-body]
+    """Offer named sources of calibration text.
+
+    Example:
+        ```python
+        @hookimpl
+        def qharness_text_sources():
+            yield TextSource(name="demo", summary="...", texts=lambda seed: generate(seed))
+        ```
+    """
+
+
+@hookspec
 def qharness_engines() -> Iterable[records.EngineRecord]:  # type: ignore[empty-body]
     """Offer engines.
 

@@ -184,6 +184,21 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class TextSource:
+    """A named source of calibration text, for `--text NAME`.
+
+    Attributes:
+        name: Name typed by users.
+        summary: One line for `qharness plugins`.
+        texts: Yields texts from a seed, the same ones for the same seed; may be endless.
+    """
+
+    name: str
+    summary: str
+    texts: Callable[[int], Iterable[str]]
+
+
+@dataclass(frozen=True)
 class EngineRecord:
     """What executes a model: builds an `Engine` from a loaded model or an artifact."""
 
@@ -242,6 +257,7 @@ Record = (
     | EvaluatorRecord
     | Suite
     | DataSource
+    | TextSource
     | EngineRecord
     | ExecutorRecord
     | ReportSection
