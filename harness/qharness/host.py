@@ -23,9 +23,11 @@ HOOK_OF: dict[type, str] = {
     records.EvaluatorRecord: "qharness_evaluators",
     records.Suite: "qharness_suites",
     records.DataSource: "qharness_data_sources",
+    records.TextSource: "qharness_text_sources",
     records.EngineRecord: "qharness_engines",
     records.ExecutorRecord: "qharness_executors",
     records.ReportSection: "qharness_report_sections",
+    records.ReportWriter: "qharness_report_writers",
     records.DoctorCheck: "qharness_doctor",
 }
 NOUNS: dict[type, str] = {
@@ -35,9 +37,11 @@ NOUNS: dict[type, str] = {
     records.EvaluatorRecord: "evaluator",
     records.Suite: "suite",
     records.DataSource: "data source",
+    records.TextSource: "text source",
     records.EngineRecord: "engine",
     records.ExecutorRecord: "executor",
     records.ReportSection: "report section",
+    records.ReportWriter: "report format",
     records.DoctorCheck: "check",
 }
 R = TypeVar("R")
@@ -110,7 +114,9 @@ class Host:
     def _register(self, name: str, plugin: ModuleType | Any, dist: str, version: str) -> None:
         wanted = getattr(plugin, "QHARNESS_API", API_VERSION)
         if wanted != API_VERSION:
-            reason = f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            reason = (
+                f"it is written for plugin API {wanted}, this qharness has {API_VERSION}; install a matching version"
+            )
             self.status.append(PluginStatus(name, dist, version, "failed", reason))
             return
         try:
@@ -145,7 +151,9 @@ class Host:
                 ) from error
             for record in offered:
                 if not isinstance(record, kind):
-                    raise PluginError(f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}.")
+                    raise PluginError(
+                        f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}."
+                    )
                 key = normalize_name(record.name)  # type: ignore[attr-defined]
                 if key in found:
                     noun = NOUNS[kind]

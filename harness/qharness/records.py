@@ -122,6 +122,7 @@ class TaskSpec:
         paired: Its text-answer variant.
         cluster: Column of the document that groups dependent documents.
         is_official: Whether the leaderboard has it.
+        scale: What the metric's value is divided by to be a fraction (100 for EQ-Bench).
     """
 
     name: str
@@ -136,6 +137,7 @@ class TaskSpec:
     paired: str | None = None
     cluster: str | None = None
     is_official: bool = True
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,21 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class TextSource:
+    """A named source of calibration text, for `--text NAME`.
+
+    Attributes:
+        name: Name typed by users.
+        summary: One line for `qharness plugins`.
+        texts: Yields texts from a seed, the same ones for the same seed; may be endless.
+    """
+
+    name: str
+    summary: str
+    texts: Callable[[int], Iterable[str]]
+
+
+@dataclass(frozen=True)
 class EngineRecord:
     """What executes a model: builds an `Engine` from a loaded model or an artifact."""
 
@@ -217,6 +234,22 @@ class ReportSection:
 
 
 @dataclass(frozen=True)
+class ReportWriter:
+    """Writes a report file.
+
+    Attributes:
+        name: Format, for example `html`.
+        summary: One line for `qharness plugins`.
+        write: Writes the comparison (plain data of `qharness.results.comparison`) and third-party sections to a
+            path, by temp file and rename.
+    """
+
+    name: str
+    summary: str
+    write: Callable[[Mapping[str, Any], Path, Sequence[ReportSection]], None]
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """Outcome of a doctor check: `ok`, a sentence, and the remedy if it failed."""
 
@@ -240,9 +273,11 @@ Record = (
     | EvaluatorRecord
     | Suite
     | DataSource
+    | TextSource
     | EngineRecord
     | ExecutorRecord
     | ReportSection
+    | ReportWriter
     | DoctorCheck
 )
 Records = Iterable[Record]
