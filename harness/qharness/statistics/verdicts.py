@@ -59,7 +59,7 @@ def judge(evidence: Evidence) -> Judgement:
     """Return the first verdict whose rule holds."""
     reasons = [rule.reason(evidence) for rule in RULES]
     rule, reason = next((rule, reason) for rule, reason in zip(RULES, reasons, strict=True) if reason is not None)
-        tested = {rule.name: reason is not None for rule, reason in zip(RULES, reasons, strict=True)}
+    tested = {rule.name: reason is not None for rule, reason in zip(RULES, reasons, strict=True)}
     return Judgement(rule.name, reason, {"reason": reason, "rules_that_hold": tested, **evidence.plain()})
 
 

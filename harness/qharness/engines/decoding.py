@@ -1,0 +1,88 @@
+"""Sequences that are fed token by token through the key-value cache, many rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from qharness.engines.batching import plan_batches
+from qharness.engines.forward import Forward
+from qharness.engines.slots import Slots
+
+
+class Decoder:
+    """Rows in flight behind their prefilled prefixes.
+
+    Prefixes are padded on the right; the slots of the padding are masked in every later step, and each row counts its
+    own positions.
+
+    Args:
+        forward: Model.
+        prefixes: Tokens of each row that are prefilled, at least one each.
+        room: Most tokens that are fed after the prefix.
+        budget: Most tokens of one prefill pass.
+
+    Attributes:
+        states: States of each row's last token, shape (rows, hidden_size).
+    """
+
+    def __init__(self, forward: Forward, prefixes: Sequence[Sequence[int]], room: int, budget: int) -> None:
+        self._forward = forward
+        self._layers = int(forward.model.config.num_hidden_layers)
+        lengths = [len(prefix) for prefix in prefixes]
+        self._filled = max(lengths)
+        self._slots = Slots(len(prefixes), self._filled + room)
+        pieces = []
+        first = 0
+        for count in prefill_counts(lengths, budget):
+            piece = prefixes[first : first + count]
+            tokens = forward.pad(piece)
+            states = forward.hidden(tokens, cache=self._slots.cache(self._layers, 0, first, first + count))
+            pieces.append(states[torch.arange(count), torch.tensor([len(row) - 1 for row in piece])])
+            first += count
+        self.states = torch.cat(pieces)
+        self._next = torch.tensor(lengths, device=forward.device)
+        places = torch.arange(self._slots.capacity, device=forward.device)
+        self._places = places.repeat(len(prefixes), 1)
+        self._places[places >= self._next[:, None]] = -1
+        self._is_even = min(lengths) == self._filled
+
+    def step(self, tokens: Sequence[int] | Tensor) -> Tensor:
+        """Feed one token to every row and return the new states, shape (rows, hidden_size)."""
+        forward = self._forward
+        self._places[:, self._filled] = self._next
+        fed = torch.as_tensor(tokens, device=forward.device).view(-1, 1)
+        cache = self._slots.cache(self._layers, self._filled)
+        self._filled += 1
+        states = forward.hidden(fed, self._next[:, None], self._mask(), cache)
+        self._next = self._next + 1
+        self.states = states[:, -1]
+        return self.states
+
+    def _mask(self) -> Tensor | None:
+        window = self._forward.window
+        is_narrow = window is not None and self._filled > window
+        if self._is_even and not is_narrow:
+            return None
+        places = self._places[:, : self._filled]
+        allowed = places >= 0
+        if is_narrow:
+            allowed &= self._next[:, None] - places < window
+        return self._forward.additive(allowed[:, None, None, :])
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with those rows only; a row may be given more than once."""
+        if list(rows) == list(range(len(self._next))):
+            return
+        index = torch.tensor(rows, device=self._forward.device)
+        self._slots = self._slots.select(rows, self._filled)
+        self._next = self._next[index]
+        self._places = self._places[index]
+        self.states = self.states[index]
+
+
+def prefill_counts(lengths: Sequence[int], budget: int) -> list[int]:
+    """Return how many neighbouring rows go through each prefill pass; rows are sorted from the longest down."""
+    return [len(batch) for batch in plan_batches(lengths, budget)]
