@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from qharness import hookimpl
-from qharness.records import LoaderRecord, RuntimeTransformRecord
+from qharness.records import DoctorCheck, LoaderRecord, RuntimeTransformRecord
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,3 +60,11 @@ def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
         "r3", "Hadamard of queries and keys after RoPE", ("q_post_rope", "k_pre_cache"), _hadamard
     )
     yield RuntimeTransformRecord("r4", "Hadamard of a linear layer's input", ("linear_input",), _hadamard)
+
+
+@hookimpl
+def qharness_doctor() -> Iterable[DoctorCheck]:
+    """Offer checks of the environment."""
+    from qharness.doctor import checks
+
+    return checks()

@@ -152,6 +152,19 @@ def qharness_report_sections() -> Iterable[records.ReportSection]:  # type: igno
 
 
 @hookspec
+def qharness_report_writers() -> Iterable[records.ReportWriter]:  # type: ignore[empty-body]
+    """Offer formats of the report.
+
+    Example:
+        ```python
+        @hookimpl
+        def qharness_report_writers():
+            yield ReportWriter(name="html", summary="One offline HTML file", write=write_report)
+        ```
+    """
+
+
+@hookspec
 def qharness_run_started(run: Mapping[str, Any]) -> None:
     """Observe the start of a run; `run` is the content of run.json.
 

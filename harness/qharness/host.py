@@ -27,6 +27,7 @@ HOOK_OF: dict[type, str] = {
     records.EngineRecord: "qharness_engines",
     records.ExecutorRecord: "qharness_executors",
     records.ReportSection: "qharness_report_sections",
+    records.ReportWriter: "qharness_report_writers",
     records.DoctorCheck: "qharness_doctor",
 }
 NOUNS: dict[type, str] = {
@@ -40,6 +41,7 @@ NOUNS: dict[type, str] = {
     records.EngineRecord: "engine",
     records.ExecutorRecord: "executor",
     records.ReportSection: "report section",
+    records.ReportWriter: "report format",
     records.DoctorCheck: "check",
 }
 R = TypeVar("R")

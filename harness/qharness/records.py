@@ -234,6 +234,22 @@ class ReportSection:
 
 
 @dataclass(frozen=True)
+class ReportWriter:
+    """Writes a report file.
+
+    Attributes:
+        name: Format, for example `html`.
+        summary: One line for `qharness plugins`.
+        write: Writes the comparison (plain data of `qharness.results.comparison`) and third-party sections to a
+            path, by temp file and rename.
+    """
+
+    name: str
+    summary: str
+    write: Callable[[Mapping[str, Any], Path, Sequence[ReportSection]], None]
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """Outcome of a doctor check: `ok`, a sentence, and the remedy if it failed."""
 
@@ -261,6 +277,7 @@ Record = (
     | EngineRecord
     | ExecutorRecord
     | ReportSection
+    | ReportWriter
     | DoctorCheck
 )
 Records = Iterable[Record]

@@ -72,6 +72,8 @@ def plain(value: object) -> str:
         return DASH if math.isnan(value) else f"{value:.4g}".replace("-", MINUS)
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(item) for item in value) or "none"
+    if isinstance(value, dict) and value.keys() == {"estimate", "low", "high"}:
+        return f"{decimal(value['estimate'], 2)} {interval(value['low'], value['high'], scale=1, digits=2)}"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {plain(item)}" for key, item in value.items()) or "none"
     return str(value)

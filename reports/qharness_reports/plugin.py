@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qharness import hookimpl
-from qharness.records import ReportSection
+from qharness.records import ReportSection, ReportWriter
 
 
 @hookimpl
@@ -14,3 +14,11 @@ def qharness_report_sections() -> Iterable[ReportSection]:
     from qharness_reports.sections import BUILTIN
 
     return BUILTIN
+
+
+@hookimpl
+def qharness_report_writers() -> Iterable[ReportWriter]:
+    """Offer the HTML report."""
+    from qharness_reports import write_report
+
+    yield ReportWriter("html", "One offline HTML file", write_report)

@@ -76,9 +76,9 @@ def render_storage(comparison: Comparison) -> str:
 
 
 def render_failures(comparison: Comparison) -> str:
-    """Return what could not be measured."""
-    rows = failure_rows(comparison)
-    return fill("failures.html.j2", rows=rows) if rows else ""
+    """Return what could not be measured or compared."""
+    rows, warnings = failure_rows(comparison), comparison.get("warnings", ())
+    return fill("failures.html.j2", rows=rows, warnings=warnings) if rows or warnings else ""
 
 
 def render_method(comparison: Comparison) -> str:
@@ -94,13 +94,13 @@ def render_run(comparison: Comparison) -> str:
 BUILTIN = (
     ReportSection("verdicts", "Verdicts", render_verdicts, 0),
     ReportSection("retention", "What was kept", render_retention, 10),
-    ReportSection("pairs", "Multiple choice beside generation", render_pairs, 20),
-    ReportSection("free", "Free generation", render_free, 30),
-    ReportSection("answers", "Answers to tasks", render_answers, 40),
-    ReportSection("averages", "Averages", render_averages, 50),
-    ReportSection("matrix", "All scores", render_matrix, 60),
+    ReportSection("pairs", "Task by task", render_pairs, 20),
+    ReportSection("averages", "Averages", render_averages, 30),
+    ReportSection("matrix", "All scores", render_matrix, 40),
+    ReportSection("free", "Free generation", render_free, 50),
+    ReportSection("answers", "Answers to tasks", render_answers, 60),
     ReportSection("storage", "Stored bits", render_storage, 70),
-    ReportSection("failures", "Failures", render_failures, 80),
+    ReportSection("failures", "Not measured", render_failures, 80),
     ReportSection("method", "How to read this", render_method, 90),
-    ReportSection("run", "Configuration and environment", render_run, 100),
+    ReportSection("run", "Run and environment", render_run, 100),
 )

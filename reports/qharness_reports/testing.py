@@ -51,40 +51,29 @@ LOOPING = (
 def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
     """Return a comparison as `qharness.results.comparison.compare` does: six configurations, 31 tasks, Polish text."""
     rng = random.Random(seed)
-    configs = [
-        {
-            "id": name, "label": label, "plugin": plugin, "ablation": list(ablation), "engine": "hf", "kv_bits": 16,
-            "dtype": "float32", "kernels": "reference", "is_baseline": plugin == "fp16",
-        }
-        for name, plugin, ablation, label, *_ in CONFIGURATIONS
-    ]  # fmt: skip
     tasks = _tasks(rng)
     return {
-        "run": {
-            "schema_version": 1, "run_id": "20261122-191503-demo", "created": "2026-11-22T19:15:03Z",
-            "model": "demo", "suite": "polish22", "data": "embedded", "num_fewshot": 5, "limit": 100, "seed": 0,
-            "plugins": [plugin for _, plugin, *_ in CONFIGURATIONS],
-            "environment": {"python": "3.11.2", "torch": "2.13.0", "platform": "Linux-6.1 x86_64", "threads": 2},
-            "digests": {"model": "sha256:0f5b...", "data": "sha256:93ac..."},
-        },
+        "run": _run(),
+        "runs": [_run()],
         "notice": NOTICE,
-        "configurations": configs,
+        "configurations": [_configuration(*row[:4]) for row in CONFIGURATIONS],
         "tasks": tasks,
+        "other_metrics": [
+            task | {"metric": "acc", "baseline": None, "is_official": False} for task in tasks if task["short"] == "dyk_mc"
+        ],
         "averages": _averages(tasks),
         "retention": {name: _retention(rng, mc, gen) for name, _, _, _, mc, gen, *_ in CONFIGURATIONS[1:]},
         "summary": {name: _summary(mc, gen, bad) for name, _, _, _, mc, gen, bad, *_ in CONFIGURATIONS[1:]},
-        "verdicts": [
-            {"config": name, "plugin": plugin, "ablation": list(ablation), "engine": "hf", "kv_bits": 16,
-             "verdict": verdict, "evidence": {"r_mc": mc, "r_gen": gen, "degenerate_rate": bad}}
-            for name, plugin, ablation, _, mc, gen, bad, verdict, _ in CONFIGURATIONS[1:]
-        ],
+        "verdicts": [_verdict(row) for row in CONFIGURATIONS[1:]],
         "rules": [
-            {"verdict": "inconclusive", "rule": "baseline at chance, or an interval wider than 0.6", "threshold": 0.6},
-            {"verdict": "cache_path_fault", "rule": "decode path disagrees with the prefill", "threshold": 0.9},
-            {"verdict": "collapsed", "rule": "upper bounds of both retentions below", "threshold": 0.3},
-            {"verdict": "dissociated", "rule": "lower bound of the index above", "threshold": 0.2},
-            {"verdict": "healthy", "rule": "lower bounds of both retentions at least", "threshold": 0.9},
-            {"verdict": "uniform_damage", "rule": "none of the above", "threshold": None},
+            {"name": "inconclusive", "condition": "the baseline is at chance, or a retention may be anything",
+             "thresholds": {"gone": 0.3, "healthy": 0.9}},
+            {"name": "cache_path_fault", "condition": "the decode path disagrees with the prefill",
+             "thresholds": {"agreement": 0.9, "gap": 0.1}},
+            {"name": "collapsed", "condition": "upper bounds of both retentions below `gone`", "thresholds": {"gone": 0.3}},
+            {"name": "dissociated", "condition": "lower bound of the index above `index`", "thresholds": {"index": 0.2}},
+            {"name": "healthy", "condition": "lower bounds of both at least `healthy`", "thresholds": {"healthy": 0.9}},
+            {"name": "uniform_damage", "condition": "none of the above", "thresholds": {}},
         ],
         "free": {name: _free(gen, bad) for name, _, _, _, _, gen, bad, *_ in CONFIGURATIONS},
         "generations": _generations(rng),
@@ -95,6 +84,47 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
         ],
         "failures": [{"config": "rtn", "evaluator": "gen", "task": "eq_bench",
                       "reason": "EQ-Bench-PL is private: give your own copy with --data FOLDER."}],
+        "families": {name: "22 tests of polish22" for name, *_ in CONFIGURATIONS[1:]},
+        "warnings": ["polish_ppc_regex: 3 documents have other prompts than in the baseline and were not compared."],
+    }  # fmt: skip
+
+
+def _run() -> dict[str, Any]:
+    return {
+        "schema_version": 1, "run_id": "20261122-191503-0a1b2c", "created": "2026-11-22T19:15:03+00:00", "notice": NOTICE,
+        "configuration": {
+            "plugins": [plugin for _, plugin, *_ in CONFIGURATIONS[1:]], "suites": ["polish22"], "model": "demo",
+            "data": "embedded", "num_fewshot": None, "limit": 100, "seed": 0, "ablate": ["r4"],
+        },
+        "common": {"engine": "hf", "kernels": "reference", "dtype": "float32", "seed": 0},
+        "environment": {
+            "python": "3.11.2", "platform": "Linux-6.1-x86_64", "cpu_count": 2, "gpu": None,
+            "packages": {"torch": "2.13.0", "transformers": "5.17.0", "lm-eval": "0.4.13"},
+        },
+        "digests": {"model": "sha256:0f5b", "data": "sha256:93ac"},
+    }  # fmt: skip
+
+
+def _configuration(name: str, plugin: str, ablation: tuple[str, ...], label: str) -> dict[str, Any]:
+    return {
+        "id": name, "label": label, "plugin": plugin, "ablation": list(ablation), "engine": "hf", "kv_bits": 16,
+        "dtype": "float32", "kernels": "reference", "seed": 0, "calibration": "demo", "model": "demo",
+        "artifact_digest": f"sha256:{name}", "run_id": "20261122-191503-0a1b2c", "template": "plain",
+        "is_baseline": plugin == "fp16", "baseline_id": None if plugin == "fp16" else "fp16",
+    }  # fmt: skip
+
+
+def _verdict(row: tuple[Any, ...]) -> dict[str, Any]:
+    name, plugin, ablation, _, mc, gen, bad, verdict, _ = row
+    evidence = {
+        "reason": f"Retention is {mc:.2f} in multiple choice and {gen:.2f} in generation.",
+        "rules_that_hold": {verdict: True, "uniform_damage": True},
+        "r_mc": {"estimate": mc, "low": mc - 0.05, "high": mc + 0.04},
+        "free": {"texts": 20, "degenerate": round(20 * bad)},
+    }
+    return {
+        "config": name, "plugin": plugin, "ablation": list(ablation), "engine": "hf", "kv_bits": 16,
+        "verdict": verdict, "evidence": evidence,
     }  # fmt: skip
 
 
@@ -106,10 +136,11 @@ def _cell(rng: random.Random, base: float, constant: float, kept: float, kind: s
     return {
         "value": value, "stderr": (value * (1 - value) / 100) ** 0.5,
         "normalized": None if official is None else (value - official) / (1 - official) * 100,
-        "invalid_rate": None if kind == "mc" else round((1 - kept) * 0.3, 3), "n": 100,
+        "invalid_rate": None if kind == "mc" else round((1 - kept) * 0.3, 3), "n": 100, "n_paired": 100,
         "delta": None if exact else delta, "low": None if exact else delta - half, "high": None if exact else delta + half,
-        "p": p, "p_holm": None if p is None else min(1.0, p * 22), "mde": None if exact else 0.11,
-        "flips": None if exact else int(abs(delta) * 100 + 4), "no_evidence": value <= constant + 0.02, "failed": False,
+        "p": p, "p_holm": None if p is None else min(1.0, p * 22), "test": "mcnemar", "mde": None if exact else 0.11,
+        "flips": None if exact else abs(delta) + 0.04, "changed": None if exact else abs(delta) + 0.07,
+        "no_evidence": value <= constant + 0.02, "failed": None,
     }  # fmt: skip
 
 
@@ -129,9 +160,10 @@ def _tasks(rng: random.Random) -> list[dict[str, Any]]:
             for name, _, _, _, *share in CONFIGURATIONS
         }
         if task == "polish_polqa_closed_book":
-            cells["rtn"] = {key: None for key in cells["rtn"]} | {"failed": True, "no_evidence": False}
+            lost = {"failed": "The engine stopped.", "no_evidence": False, "n": 0, "n_paired": 0, "test": ""}
+            cells["rtn"] = dict.fromkeys(cells["rtn"]) | lost
         tasks.append({
-            "task": task, "short": short, "kind": kind, "metric": metric, "filter": choice, "dataset": dataset,
+            "task": task, "short": short, "kind": kind, "evaluator": kind, "template": "plain", "metric": metric, "filter": choice, "dataset": dataset,
             "sibling": sibling, "is_official": is_official, "baseline": official, "constant": constant,
             "num_fewshot": 5, "data": "embedded", "cells": cells,
         })  # fmt: skip
@@ -161,7 +193,8 @@ def _retention(rng: random.Random, mc: float, gen: float) -> list[dict[str, Any]
     for index, short in enumerate(PAIRED):
         m, g = _bounded(rng, mc, 0.06), _bounded(rng, gen, 0.08)
         rows.append({
-            "dataset": short, "mc": m[0], "mc_low": m[1], "mc_high": m[2], "gen": g[0], "gen_low": g[1], "gen_high": g[2],
+            "n": 100, "unpaired": 0, "mc_value": None, "gen_value": None, "mc_baseline": None, "gen_baseline": None,
+            "mc_constant": None, "gen_constant": None, "dataset": short, "mc": m[0], "mc_low": m[1], "mc_high": m[2], "gen": g[0], "gen_low": g[1], "gen_high": g[2],
             "included": index != 4,
         })  # fmt: skip
     return rows

@@ -37,7 +37,7 @@ def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
 
         artifact = read_artifact(plan.model)
         names = tuple(entry.id for entry in artifact.transforms)
-        plugin = str(artifact.config["plugin"])
+        plugin = artifact.plugin
         facts = _facts(plugin, Path(plan.model), loaded.manifest)
         return Built(plugin, plan.model, loaded.digest, names), facts
     tensors = list(loaded.model.parameters())

@@ -54,6 +54,7 @@ def quantize_model(
     device: str,
     work: Path,
     out: Path,
+    store_dtype: torch.dtype = torch.bfloat16,
     progress: Progress = lambda done, total, label: None,
 ) -> ArtifactInfo:
     """Quantize every linear of the decoder blocks and write an artifact.
@@ -75,6 +76,7 @@ def quantize_model(
         work: Folder for checkpoints. A second call with equal arguments goes on where the first was stopped; other
             arguments never meet its files. Emptied at the end.
         out: Folder of the artifact.
+        store_dtype: Type in which parameters that are not quantized are stored, where they are wider.
         progress: Called with (done, total, label).
 
     Returns:
@@ -107,6 +109,9 @@ def quantize_model(
     job = _Job(loaded, record, plugin, quantizer, architecture, prepared, seed, device, folder)
     quantized, measured = job.run(_observations(job, options, calibration, hessians, host), progress)
     meter.lap("quantize")
+    for parameter in loaded.model.parameters():
+        if parameter.element_size() > store_dtype.itemsize:
+            parameter.data = parameter.data.to(store_dtype)
     info = write_artifact(
         out,
         model=loaded.model,
@@ -240,8 +245,6 @@ class _blame:
 def _observations(
     job: _Job, options: Any, calibration: Corpus | None, hessians: HessianStore | None, host: Host
 ) -> Observations:
-    from qharness.transforms.attach import attach_transforms
-
     record = job.record
     order = ORDERS.get(getattr(options, "hessians", ""), record.order)
     if record.needs == "none":
@@ -252,6 +255,8 @@ def _observations(
         raise MissingData(
             f"'{record.name}' calibrates with text ({order} order) and none was given; name some with `--text SOURCE`."
         )
+    from qharness.transforms.attach import attach_transforms
+
     attach_transforms(job.model, job.prepared.transforms, job.prepared.tensors, host)
     return WalkedInputs(
         first_inputs(job.model, job.architecture, calibration.tokens),

@@ -146,6 +146,28 @@ class GridCode:
         return Scales(torch.stack([s.scale for s in found], 1), torch.stack([s.zero for s in found], 1))
 
 
+class GridCodes(NamedTuple):
+    """Codes of a matrix, shape (rows, columns), uint8, and its scales, each of shape (rows, groups)."""
+
+    codes: Tensor
+    scales: Scales
+
+
+def round_to_nearest(weight: Tensor, spec: GridSpec, group: int) -> GridCodes:
+    """Fit a grid to every group of a matrix and round each weight to the nearest level.
+
+    Args:
+        weight: Shape (rows, columns).
+        spec: The grid.
+        group: Columns per group; divides the columns.
+    """
+    rows, columns = weight.shape
+    groups = weight.float().reshape(-1, group)
+    scales = spec.fit(groups)
+    codes = spec.encode(groups, scales).view(rows, columns)
+    return GridCodes(codes, Scales(*(part.view(rows, columns // group) for part in scales)))
+
+
 def fitting_group(columns: int, wanted: int) -> int:
     """Return the largest group size up to `wanted` that divides the number of columns; 0 wants all columns.
 

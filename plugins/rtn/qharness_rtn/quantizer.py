@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness.quantization.grid_linear import GridLinear
-from qharness.rounding.feedback import round_with_feedback
-from qharness.rounding.grid import GridCode, GridSpec, fitting_group
+from qharness.rounding.grid import GridSpec, fitting_group, round_to_nearest
 
 if TYPE_CHECKING:
     from qharness_rtn import Options
@@ -32,6 +31,6 @@ class RoundToNearest:
 
     def quantize(self, linear: nn.Linear, context: LinearContext) -> GridLinear:
         """Quantize one linear."""
-        code = GridCode(self.grid, fitting_group(linear.in_features, self.options.group_size))
-        rounded = round_with_feedback(linear.weight.to(context.device), None, code)
-        return GridLinear(rounded.indices, code.table(), self.grid, code.group, linear.bias)
+        group = fitting_group(linear.in_features, self.options.group_size)
+        rounded = round_to_nearest(linear.weight.to(context.device), self.grid, group)
+        return GridLinear(rounded.codes, rounded.scales, self.grid, group, linear.bias)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from qharness_reports.figures.svg import Scale, element, figure, line, text, ticks, title
 from qharness_reports.formats import decimal
 
-WIDTH, LEFT, ROW = 420.0, 118.0, 40.0
+WIDTH, ROW, LETTER = 420.0, 40.0, 6.8
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ def draw_bars(rows: Sequence[BarRow]) -> Markup:
     """Draw two bars for each configuration from zero; a score below the baseline points left."""
     values = [v for row in rows for v in (row.mc, row.gen) if v is not None]
     low, high = min([0.0, *values]), max([10.0, *values])
-    x = Scale(low, high, LEFT, WIDTH - 40)
+    left = min(190.0, 24 + LETTER * max((len(row.label) for row in rows), default=0))
+    x = Scale(low, high, left, WIDTH - 40)
     height = ROW * len(rows) + 24
     parts = []
     for tick in ticks(low, high, 5):
@@ -34,7 +35,7 @@ def draw_bars(rows: Sequence[BarRow]) -> Markup:
         parts.append(text(x(tick), height - 5, decimal(tick, 0), "tick", "middle"))
     for index, row in enumerate(rows):
         y = ROW * index + 5
-        parts.append(text(LEFT - 10, y + 19, row.label, "label", "end"))
+        parts.append(text(left - 10, y + 19, row.label, "label", "end"))
         for name, value, top in (("mc", row.mc, y + 1), ("gen", row.gen, y + 16)):
             if value is None:
                 parts.append(text(x(0) + 5, top + 11, "not measured", "note"))

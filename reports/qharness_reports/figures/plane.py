@@ -11,7 +11,7 @@ from qharness_reports.figures.svg import Scale, circle, element, figure, line, t
 from qharness_reports.formats import interval, percent
 
 SIDE, LEFT, TOP, BOTTOM = 420.0, 60.0, 14.0, 40.0
-OFFSETS = ((9, 4), (9, -7), (9, 15), (-9, 4), (-9, -7), (-9, 15), (0, -11), (0, 19), (22, -12), (-22, -12), (22, 22))
+OFFSETS = ((10, -7), (9, 4), (9, 15), (-9, 4), (-9, -7), (-9, 15), (0, -11), (0, 19), (22, -12), (-22, -12), (22, 22))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ class Configuration:
     label: str
     detail: str
     plugin: str
+    digest: str
     is_baseline: bool
     is_ablated: bool
 
@@ -30,6 +31,7 @@ def configurations(comparison: Mapping[str, Any]) -> list[Configuration]:
             label=row["label"],
             detail=_detail(row),
             plugin=row["plugin"],
+            digest=str(row.get("artifact_digest") or ""),
             is_baseline=bool(row["is_baseline"]),
             is_ablated=bool(row.get("ablation")),
         )
@@ -43,7 +45,7 @@ def compared(comparison: Mapping[str, Any]) -> list[Configuration]:
 
 
 def baseline_id(comparison: Mapping[str, Any]) -> str | None:
-    """Return the id of the baseline, or None if there is none."""
+    """Return the id of the first baseline, or None if there is none."""
     return next((config.id for config in configurations(comparison) if config.is_baseline), None)
 
 

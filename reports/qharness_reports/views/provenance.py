@@ -38,14 +38,21 @@ class FailureRow:
 
 def headings(comparison: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
     """Return the title of the report and the facts of its first line."""
-    run = _flat(comparison.get("run", {}))
-    found = {key.rsplit(".", 1)[-1]: value for key, value in reversed(run.items())}
-    names = {
-        "suite": "suite", "data": "data", "num_fewshot": "shots", "limit": "documents per task at most",
-        "seed": "seed", "created": "created", "run_id": "run",
-    }  # fmt: skip
-    facts = [(label, plain(found[key])) for key, label in names.items() if found.get(key) not in (None, "")]
-    return str(found.get("model") or "qharness report"), facts
+    run = comparison.get("run", {})
+    chosen = run.get("configuration", {})
+    tasks = comparison.get("tasks", ())
+    facts = {
+        "suite": chosen.get("suites"),
+        "tasks": sum(bool(task["is_official"]) for task in tasks) or None,
+        "shots": sorted({task["num_fewshot"] for task in tasks}) or None,
+        "data": chosen.get("data"),
+        "documents a task": f"at most {chosen['limit']}" if chosen.get("limit") else "all",
+        "seed": chosen.get("seed"),
+        "created": run.get("created"),
+        "run": run.get("run_id"),
+    }
+    shown = [(name, plain(value)) for name, value in facts.items() if value not in (None, "", [])]
+    return str(chosen.get("model") or "qharness report"), shown
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

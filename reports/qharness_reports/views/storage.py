@@ -27,7 +27,8 @@ class ArtifactRow:
 def artifact_of(comparison: Mapping[str, Any], config: Configuration) -> Mapping[str, Any]:
     """Return the artifact that a configuration ran, or an empty mapping."""
     rows = comparison.get("artifacts", ())
-    return next((row for row in rows if row["plugin"] == config.plugin), {})
+    exact = (row for row in rows if config.digest and row.get("artifact_digest") == config.digest)
+    return next(exact, None) or next((row for row in rows if row["plugin"] == config.plugin), {})
 
 
 def artifact_rows(comparison: Mapping[str, Any]) -> list[ArtifactRow]:

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from qharness_reports.figures.whisker import draw_whisker
 from qharness_reports.formats import decimal, interval, is_missing, p_value, percent, points
-from qharness_reports.views.configurations import Configuration, compared, configurations
+from qharness_reports.views.configurations import Configuration, baseline_id, compared, configurations
 
 ALPHA = 0.05
-SPAN = 1.0
+SPANS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class CellView:
 
     score: str
     sort: float | None
-    normalized: str
     delta: str
     delta_sort: float | None
     bounds: str
@@ -82,6 +81,8 @@ class PairTable:
     config: Configuration
     rows: tuple[PairRow, ...]
     has_text: bool
+    span: str
+    family: str
 
 
 def task_head(task: Mapping[str, Any]) -> TaskHead:
@@ -96,13 +97,13 @@ def decimal_percent(fraction: float | None) -> str:
     return decimal(None if fraction is None else fraction * 100)
 
 
-def cell_view(cell: Mapping[str, Any] | None, kind: str) -> CellView | None:
-    """Return a cell as the tables print it; None if the configuration has no such cell."""
+def cell_view(cell: Mapping[str, Any] | None, kind: str, span: float = 1.0) -> CellView | None:
+    """Return a cell as the tables print it, its picture from -span to span / 4; None if there is no such cell."""
     if not cell:
         return None
     if cell.get("failed") or is_missing(cell.get("value")):
-        lost = ("failed", "This task could not be measured; see Failures.")
-        return CellView("–", None, "", "", None, "", Markup(""), "", False, "", "failed", (lost,))
+        lost = ("not measured", str(cell.get("failed") or "This task was not measured."))
+        return CellView("–", None, "", None, "", Markup(""), "", False, "", "failed", (lost,))
     delta, low, high, p = (cell.get(key) for key in ("delta", "low", "high", "p_holm"))
     significant = not is_missing(p) and p < ALPHA  # type: ignore[operator]
     known = delta is not None and not any(is_missing(v) for v in (delta, low, high))
@@ -110,11 +111,10 @@ def cell_view(cell: Mapping[str, Any] | None, kind: str) -> CellView | None:
     return CellView(
         score=decimal_percent(cell["value"]),
         sort=cell["value"],
-        normalized=decimal(cell.get("normalized")),
         delta="" if is_missing(delta) else points(delta),
         delta_sort=delta,
         bounds=interval(low, high, digits=1),
-        picture=draw_whisker(delta, low, high, SPAN, kind) if known else Markup(""),  # type: ignore[arg-type]
+        picture=draw_whisker(delta, low, high, span, kind) if known else Markup(""),  # type: ignore[arg-type]
         p="" if is_missing(p) else p_value(p),
         is_significant=significant,
         invalid="" if is_missing(invalid) else percent(invalid),
@@ -125,7 +125,7 @@ def cell_view(cell: Mapping[str, Any] | None, kind: str) -> CellView | None:
 
 def _tone(delta: float | None, significant: bool) -> str:
     if delta is None or is_missing(delta) or not significant:
-        return "none"
+        return "same"
     if delta > 0:
         return "gain"
     return "loss-3" if delta < -0.4 else "loss-2" if delta < -0.15 else "loss-1"
@@ -136,7 +136,7 @@ def _marks(cell: Mapping[str, Any], significant: bool) -> tuple[tuple[str, str],
     if significant:
         marks.append(("*", f"Differs from the baseline: p = {p_value(cell['p_holm'])} after Holm."))
     elif not is_missing(cell.get("mde")) and not is_missing(cell.get("delta")):
-        marks.append(("≈", f"No difference shown; one below {decimal(cell['mde'] * 100)} points could not be seen."))
+        marks.append(("≈", f"No difference shown; one below {decimal_percent(cell['mde'])} points would be missed."))
     if cell.get("no_evidence"):
         marks.append(("∅", "No evidence of ability: the score does not beat the best constant answer."))
     return tuple(marks)
@@ -147,58 +147,55 @@ def matrix(comparison: Mapping[str, Any]) -> list[MatrixRow]:
     ids = [config.id for config in configurations(comparison)]
     return [
         MatrixRow(task_head(task), tuple(cell_view(task["cells"].get(i), task["kind"]) for i in ids))
-        for task in comparison["tasks"]
+        for task in (*comparison["tasks"], *comparison.get("other_metrics", ()))
     ]
 
 
 def pair_tables(comparison: Mapping[str, Any]) -> list[PairTable]:
     """Return one table for each configuration: multiple choice beside generation, data set by data set."""
-    reference = next((config.id for config in configurations(comparison) if config.is_baseline), None)
+    reference = baseline_id(comparison)
     groups = pair_tasks(comparison["tasks"])
     tables = []
     for config in compared(comparison):
+        span = _span(comparison["tasks"], config.id)
         rows = []
-        for label, *parts in groups:
-            sides = [_side(task, config.id, reference) if task else None for task in parts]
+        for group in groups:
+            sides = [_side(task, config.id, reference, span) for task in (group.mc, group.gen, group.text)]
             if any(sides):
-                rows.append(PairRow(label, *sides))
-        tables.append(PairTable(config, tuple(rows), any(row.text for row in rows)))
+                rows.append(PairRow(group.label, *sides))
+        has_text = any(row.text for row in rows)
+        said = f"−{span * 100:.0f} … +{span * 25:.0f}"
+        tables.append(PairTable(config, tuple(rows), has_text, said, comparison.get("families", {}).get(config.id, "")))
     return tables
 
 
-Group = tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None, Mapping[str, Any] | None]
+def _span(tasks: Sequence[Mapping[str, Any]], config: str) -> float:
+    lows = [(task["cells"].get(config) or {}).get("low") for task in tasks]
+    lowest = min([0.0, *(low for low in lows if low is not None and not is_missing(low))])
+    return next((span for span in SPANS if span >= -lowest), 1.0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks on the same documents: multiple choice, the leaderboard's generation, the text-answer variant."""
+
+    label: str
+    mc: Mapping[str, Any] | None = None
+    gen: Mapping[str, Any] | None = None
+    text: Mapping[str, Any] | None = None
 
 
 def pair_tasks(tasks: Sequence[Mapping[str, Any]]) -> list[Group]:
-    """Return (label, MC, leaderboard GEN, text-answer GEN) of tasks on the same documents; others stand alone."""
-    groups: list[Group] = []
-    used: set[int] = set()
-    for index, task in enumerate(tasks):
-        if task["kind"] != "mc":
-            continue
-        used.add(index)
-        letter, text = None, None
-        for other_index, other in enumerate(tasks):
-            if other_index in used or other["kind"] != "gen" or not _are_siblings(task, other):
-                continue
-            same_standing = other["is_official"] == task["is_official"]
-            if letter is None and same_standing and other["task"] == task.get("sibling", other["task"]):
-                letter = other
-            elif text is None and not other["is_official"] and task["is_official"] and other["task"] != task.get("sibling"):
-                text = other
-            else:
-                continue
-            used.add(other_index)
-        groups.append((task["short"].removesuffix("_mc"), task, letter, text))
-    for index, task in enumerate(tasks):
-        if index not in used:
-            position = next((i for i, g in enumerate(groups) if (g[1] or g[2] or {}).get("dataset") == task["dataset"]), None)
-            row: Group = (task["short"].removesuffix("_g"), None, task, None)
-            if position is None:
-                groups.append(row)
-            else:
-                last = max(i for i, g in enumerate(groups) if any(t and t["dataset"] == task["dataset"] for t in g[1:]))
-                groups.insert(last + 1, row)
+    """Return the tasks grouped by their documents, in the order of the suite; tasks without a sibling stand alone."""
+    groups = []
+    for task in tasks:
+        siblings = [other for other in tasks if other["kind"] == "gen" and _are_siblings(task, other)]
+        if task["kind"] == "mc":
+            gen = next((other for other in siblings if other["is_official"]), None)
+            text = next((other for other in siblings if not other["is_official"]), None)
+            groups.append(Group(task["short"].removesuffix("_mc"), task, gen, text))
+        elif not any(_are_siblings(other, task) for other in tasks if other["kind"] == "mc"):
+            groups.append(Group(task["short"].removesuffix("_g"), gen=task))
     return groups
 
 
@@ -206,9 +203,9 @@ def _are_siblings(mc: Mapping[str, Any], gen: Mapping[str, Any]) -> bool:
     return bool(gen.get("sibling") == mc["task"] or (mc.get("sibling") and mc["sibling"] == gen["task"]))
 
 
-def _side(task: Mapping[str, Any], config: str, reference: str | None) -> Side | None:
-    cell = cell_view(task["cells"].get(config), task["kind"])
-    if cell is None:
+def _side(task: Mapping[str, Any] | None, config: str, reference: str | None, span: float) -> Side | None:
+    cell = cell_view(task["cells"].get(config), task["kind"], span) if task else None
+    if task is None or cell is None:
         return None
     base = (task["cells"].get(reference) or {}).get("value") if reference else None
     return Side(task_head(task), decimal_percent(base), base, cell)

@@ -100,8 +100,13 @@ def mark_repeats(text: str, words: int = RUN_WORDS) -> tuple[Piece, ...]:
     return tuple(pieces) or (Piece(text, False),)
 
 
+def _cut(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …"
+
+
 def _column(config: Configuration, text: str) -> Column:
-    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …"
+    cut = _cut(text)
     pieces = mark_repeats(cut)
     repeats = sum(len(piece.text) for piece in pieces if piece.is_repeat)
     return Column(config, pieces, percent(repeats / max(1, len(cut))))
@@ -148,7 +153,7 @@ def _answer_row(item: Mapping[str, Any], comparison: Mapping[str, Any]) -> Answe
     answers: Sequence[Answer] = [
         Answer(
             config=config,
-            text=str(response.get("text", ""))[:LONGEST_TEXT],
+            text=_cut(str(response.get("text", ""))),
             prediction=str(response.get("prediction", "")),
             is_right=None if response.get("value") is None else response["value"] > 0.5,
             is_flip=None not in (before, response.get("value")) and response["value"] != before,

@@ -52,6 +52,7 @@ class Card:
     title: str
     tone: str
     meaning: str
+    reason: str
     evidence: str
     gauges: tuple[Gauge, ...]
     stored_bpw: str
@@ -80,15 +81,25 @@ def cards(comparison: Mapping[str, Any]) -> list[Card]:
                 title=meaning.title,
                 tone=meaning.tone,
                 meaning=meaning.sentence,
+                reason=str(row.get("evidence", {}).get("reason", "")),
                 evidence=evidence_sentence(summary, _baseline_degenerate(comparison)),
                 gauges=tuple(_gauge(summary, kind) for kind in ("mc", "gen")),
                 stored_bpw=decimal(artifact.get("stored_bpw"), 2),
                 model_bpw=decimal(artifact.get("model_bpw"), 2),
                 size=size(artifact.get("size_bytes")),
-                details=tuple((key.replace("_", " "), plain(value)) for key, value in row.get("evidence", {}).items()),
+                details=_details(row.get("evidence", {})),
             )
         )
     return made
+
+
+def _details(evidence: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the evidence but its sentence, which is shown above, and the data sets, which have their own figure."""
+    shown = {key: value for key, value in evidence.items() if key not in ("reason", "sets") and value is not None}
+    rules = shown.get("rules_that_hold")
+    if isinstance(rules, Mapping):
+        shown["rules_that_hold"] = [name.replace("_", " ") for name, holds in rules.items() if holds]
+    return tuple((key.replace("_", " "), plain(value)) for key, value in shown.items())
 
 
 def _gauge(summary: Mapping[str, Any], kind: str) -> Gauge:
