@@ -100,6 +100,19 @@ def qharness_data_sources() -> Iterable[records.DataSource]:  # type: ignore[emp
 
 
 @hookspec
+def qharness_text_sources() -> Iterable[records.TextSource]:  # type: ignore[empty-body]
+    """Offer named sources of calibration text.
+
+    Example:
+        ```python
+        @hookimpl
+        def qharness_text_sources():
+            yield TextSource(name="demo", summary="...", texts=lambda seed: generate(seed))
+        ```
+    """
+
+
+@hookspec
 def qharness_engines() -> Iterable[records.EngineRecord]:  # type: ignore[empty-body]
     """Offer engines.
 
@@ -134,6 +147,19 @@ def qharness_report_sections() -> Iterable[records.ReportSection]:  # type: igno
         @hookimpl
         def qharness_report_sections():
             yield ReportSection(name="flips", title="Flips", render=lambda comparison: "<p>...</p>")
+        ```
+    """
+
+
+@hookspec
+def qharness_report_writers() -> Iterable[records.ReportWriter]:  # type: ignore[empty-body]
+    """Offer formats of the report.
+
+    Example:
+        ```python
+        @hookimpl
+        def qharness_report_writers():
+            yield ReportWriter(name="html", summary="One offline HTML file", write=write_report)
         ```
     """
 

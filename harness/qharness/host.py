@@ -23,9 +23,11 @@ HOOK_OF: dict[type, str] = {
     records.EvaluatorRecord: "qharness_evaluators",
     records.Suite: "qharness_suites",
     records.DataSource: "qharness_data_sources",
+    records.TextSource: "qharness_text_sources",
     records.EngineRecord: "qharness_engines",
     records.ExecutorRecord: "qharness_executors",
     records.ReportSection: "qharness_report_sections",
+    records.ReportWriter: "qharness_report_writers",
     records.DoctorCheck: "qharness_doctor",
 }
 NOUNS: dict[type, str] = {
@@ -35,9 +37,11 @@ NOUNS: dict[type, str] = {
     records.EvaluatorRecord: "evaluator",
     records.Suite: "suite",
     records.DataSource: "data source",
+    records.TextSource: "text source",
     records.EngineRecord: "engine",
     records.ExecutorRecord: "executor",
     records.ReportSection: "report section",
+    records.ReportWriter: "report format",
     records.DoctorCheck: "check",
 }
 R = TypeVar("R")

@@ -184,6 +184,21 @@ class DataSource:
 
 
 @dataclass(frozen=True)
+class TextSource:
+    """A named source of calibration text, for `--text NAME`.
+
+    Attributes:
+        name: Name typed by users.
+        summary: One line for `qharness plugins`.
+        texts: Yields texts from a seed, the same ones for the same seed; may be endless.
+    """
+
+    name: str
+    summary: str
+    texts: Callable[[int], Iterable[str]]
+
+
+@dataclass(frozen=True)
 class EngineRecord:
     """What executes a model: builds an `Engine` from a loaded model or an artifact."""
 
@@ -219,6 +234,22 @@ class ReportSection:
 
 
 @dataclass(frozen=True)
+class ReportWriter:
+    """Writes a report file.
+
+    Attributes:
+        name: Format, for example `html`.
+        summary: One line for `qharness plugins`.
+        write: Writes the comparison (plain data of `qharness.results.comparison`) and third-party sections to a
+            path, by temp file and rename.
+    """
+
+    name: str
+    summary: str
+    write: Callable[[Mapping[str, Any], Path, Sequence[ReportSection]], None]
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """Outcome of a doctor check: `ok`, a sentence, and the remedy if it failed."""
 
@@ -242,9 +273,11 @@ Record = (
     | EvaluatorRecord
     | Suite
     | DataSource
+    | TextSource
     | EngineRecord
     | ExecutorRecord
     | ReportSection
+    | ReportWriter
     | DoctorCheck
 )
 Records = Iterable[Record]

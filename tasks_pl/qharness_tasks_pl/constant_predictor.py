@@ -17,6 +17,8 @@ POSITIVE: dict[frozenset[Hashable], Hashable] = {
 """Positive class of each set of labels that a binary F1 is taken over."""
 
 SHARES = ("acc", "acc_norm", "exact_match")
+CHUNK = 256
+"""Candidates compared at a time, to bound the matrix of distances."""
 
 
 def best_constant_score(gold: Sequence[Any], metric: str) -> float:
@@ -66,26 +68,29 @@ def macro_f1(gold: Sequence[Hashable]) -> float:
 def levenshtein(gold: Sequence[str | Sequence[str]]) -> float:
     """Return the largest share of documents that one of the gold answers hits.
 
-    The number of candidates is that of distinct gold answers; a text outside them could in principle score more.
+    Candidates are the distinct gold answers; a text outside them could in principle score more.
     """
     import numpy as np
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
-    accepted = [_accepted(answer) for answer in gold]
+    accepted = [sorted(_accepted(answer)) for answer in gold]
     texts = sorted({answer for answers in accepted for answer in answers})
-    numbers = [first_number(text) for text in texts]
-    lowered = [text.strip().lower() for text in texts]
     index = {text: i for i, text in enumerate(texts)}
-    members = [[index[answer] for answer in answers] for answers in accepted]
-    bounds = np.array([len(text) / 2 for text in texts])
+    lowered = [text.strip().lower() for text in texts]
+    numbers = np.array([first_number(text) for text in texts], dtype=object)
+    bounds = np.array([len(text) / 2 if number is None else 0 for text, number in zip(texts, numbers, strict=True)])
+    members = np.array([index[answer] for answers in accepted for answer in answers])
+    starts = np.cumsum([0] + [len(answers) for answers in accepted[:-1]])
     best = 0
-    for candidate, number in zip(lowered, numbers, strict=True):
-        near = cdist([candidate], lowered, scorer=Levenshtein.distance)[0] < bounds
-        hits = [near[i] if wanted is None else wanted == number for i, wanted in enumerate(numbers)]
-        best = max(best, sum(any(hits[i] for i in answers) for answers in members))
+    for start in range(0, len(texts), CHUNK):
+        distances = cdist(lowered[start : start + CHUNK], lowered, scorer=Levenshtein.distance)
+        for near, number in zip(distances < bounds, numbers[start : start + CHUNK], strict=True):
+            hits = near if number is None else near | (numbers == number)
+            best = max(best, int(np.logical_or.reduceat(hits[members], starts).sum()))
     return best / len(gold)
 
 
 def _accepted(answer: Any) -> frozenset[Any]:
+    """Return the accepted answers of a document; there is at least one."""
     return frozenset(answer) if isinstance(answer, list | tuple) else frozenset({answer})

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from qharness import hookimpl
 from qharness.records import Suite
+
 from qharness_tasks_pl.suites import SUITES
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from qharness.records import Suite, TaskSpec
+
 from qharness_tasks_pl.constant_predictor import best_constant_score
 from qharness_tasks_pl.data.sets import DATA_SETS
 from qharness_tasks_pl.leaderboard import normalized

@@ -75,7 +75,7 @@ class RunPlan:
     def from_json(cls, data: Mapping[str, Any]) -> RunPlan:
         """Read a plan back from `to_json`."""
         known = {f.name for f in fields(cls)}
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items() if name in known}
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items() if n in known}
         return cls(**values)
 
     def check(self, host: Host) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-
 from qharness.errors import MissingData
 
 SUFFIXES = (".jsonl", ".parquet")

@@ -1,0 +1,33 @@
+"""The Jinja environment: autoescape on, undefined names are errors."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def fill(template: str, **context: Any) -> Markup:
+    """Return a filled template."""
+    return Markup(_environment().get_template(template).render(**context))
+
+
+def asset(name: str) -> str:
+    """Return the style sheet or the script as text."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
