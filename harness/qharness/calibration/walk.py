@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -41,6 +41,7 @@ class BlockInputs:
 
 
 def to_device(value: Any, device: str) -> Any:
+    """Return the value with every tensor in it, tuples and lists included, on the device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, (tuple, list)):
@@ -107,7 +108,7 @@ def observe(
     block: nn.Module,
     inputs: BlockInputs,
     device: str,
-    watch: dict[str, Callable[[Tensor], None]],
+    watch: Mapping[str, Callable[[Tensor], None]],
     *,
     last: str | None = None,
 ) -> None:

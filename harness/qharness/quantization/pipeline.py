@@ -88,6 +88,7 @@ def quantize_model(
         QuantizationFailed: The method failed at a layer.
     """
     from qharness.artifacts.writer import write_artifact
+    from qharness.transforms.attach import attach_transforms
 
     architecture = architecture_of(loaded.model.config)
     if architecture.model_type not in record.architectures:
@@ -105,9 +106,10 @@ def quantize_model(
     context = ModelContext(architecture, tokens, seed, device, folder, progress)
     with _blame(plugin, "prepare", loaded.reference):
         prepared = quantizer.prepare(loaded.model, context)
+    attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
     meter.lap("prepare")
     job = _Job(loaded, record, plugin, quantizer, architecture, prepared, seed, device, folder)
-    quantized, measured = job.run(_observations(job, options, calibration, hessians, host), progress)
+    quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
     meter.lap("quantize")
     for parameter in loaded.model.parameters():
         if parameter.element_size() > store_dtype.itemsize:
@@ -162,9 +164,7 @@ class _Job:
             folder,
         )
 
-    def run(
-        self, observations: Observations, progress: Progress
-    ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    def run(self, observations: Observations, progress: Progress) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
         """Quantize block by block; return the quantized linears and what was measured, by full name."""
         blocks = list(self.architecture.module(self.model, self.architecture.blocks).children())
         linears: dict[str, Any] = {}
@@ -242,9 +242,7 @@ class _blame:
             ) from error
 
 
-def _observations(
-    job: _Job, options: Any, calibration: Corpus | None, hessians: HessianStore | None, host: Host
-) -> Observations:
+def _observations(job: _Job, options: Any, calibration: Corpus | None, hessians: HessianStore | None) -> Observations:
     record = job.record
     order = ORDERS.get(getattr(options, "hessians", ""), record.order)
     if record.needs == "none":
@@ -255,9 +253,6 @@ def _observations(
         raise MissingData(
             f"'{record.name}' calibrates with text ({order} order) and none was given; name some with `--text SOURCE`."
         )
-    from qharness.transforms.attach import attach_transforms
-
-    attach_transforms(job.model, job.prepared.transforms, job.prepared.tensors, host)
     return WalkedInputs(
         first_inputs(job.model, job.architecture, calibration.tokens),
         job.architecture.stages(),

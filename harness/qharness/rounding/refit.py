@@ -52,7 +52,9 @@ def refit_scales(
 
 def _chunks(weight: Tensor, values: Tensor, columns: int) -> list[tuple[int, Tensor, Tensor]]:
     step = max(ROWS_AT_ONCE // (columns * 4), 1)
-    return [(start, weight[start : start + step], values[start : start + step]) for start in range(0, len(weight), step)]
+    return [
+        (start, weight[start : start + step], values[start : start + step]) for start in range(0, len(weight), step)
+    ]
 
 
 def _solve(weight: Tensor, hessian: Tensor, values: Tensor, scale: Tensor, has_offsets: bool) -> tuple[Tensor, Tensor]:

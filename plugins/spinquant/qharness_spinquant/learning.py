@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from qharness.results.files import write_atomically
-from qharness_spinquant.cayley import cayley_step
-from qharness_spinquant.network import RotatedNetwork
-from qharness_spinquant.rotation import orthogonality_error, polar, random_hadamard
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qharness_spinquant.cayley import cayley_step
+from qharness_spinquant.network import RotatedNetwork
+from qharness_spinquant.rotation import orthogonality_error, polar, random_hadamard
+
 if TYPE_CHECKING:
     from qharness.quantization.base import ModelContext
+
     from qharness_spinquant.options import Options
 
 FILE = "rotations.safetensors"
@@ -84,7 +86,9 @@ def learn(
 
     def measure(rotations: Rotations) -> float:
         with torch.no_grad():
-            return float(network.loss(probe, rotations.r1.float().to(network.device), rotations.r2.float().to(network.device)))
+            return float(
+                network.loss(probe, rotations.r1.float().to(network.device), rotations.r2.float().to(network.device))
+            )
 
     before = measure(begin)
     r1, r2 = state.r1, state.r2

@@ -11,17 +11,19 @@ from qharness.calibration.walk import first_inputs, to_device
 from qharness.models.architecture import head_dim_of
 from qharness.rounding.grid import fitting_group
 from qharness_kernels.hadamard import hadamard_transform
-from qharness_spinquant.fakequant import quantize_activations, quantize_weights
-from qharness_spinquant.folding import folded_block, folded_head
-from qharness_spinquant.rotation import merge_r4, rotate_block
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from qharness_spinquant.fakequant import quantize_activations, quantize_weights
+from qharness_spinquant.folding import folded_block, folded_head
+from qharness_spinquant.rotation import merge_r4, rotate_block
+
 if TYPE_CHECKING:
     from qharness.models.architecture import Architecture
-    from qharness_spinquant.options import Options
     from transformers import PreTrainedModel
+
+    from qharness_spinquant.options import Options
 
 
 class RotatedNetwork:
@@ -77,7 +79,9 @@ class RotatedNetwork:
                 hidden = run(hidden, r1, r2[index])
         scale = torch.rsqrt(hidden.float().square().mean(-1, keepdim=True) + self.epsilon)
         logits = ((hidden * scale.to(self.dtype)) @ r1.T.to(self.dtype)) @ self.head.T
-        return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten().to(self.device))
+        return nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten().to(self.device)
+        )
 
     def _run_block(
         self, index: int, keywords: dict[str, Any], quantized: bool, hidden: Tensor, r1: Tensor, r2: Tensor

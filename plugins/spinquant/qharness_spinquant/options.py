@@ -17,7 +17,7 @@ class Options:
     bits: int = _option(2, "Bits per weight: 2, 3, 4 or 8.")
     group_size: int = _option(64, "Weights that share a scale; the largest divisor of the input size up to it.")
     grid: Literal["midrise", "asymmetric", "symmetric"] = _option("midrise", "Levels of a group.")
-    clip_steps: int = _option(80, "Steps of the clipping search; 0 takes the range of the weights.")
+    clip_steps: int = _option(32, "Steps of the clipping search; 0 takes the range of the weights.")
     no_had: bool = _option(False, "Only R1 and R2, which are merged into the weights; nothing happens online.")
     r4_block: int = _option(0, "Block of the online Hadamard before down_proj; 0 is its whole size where one exists.")
     learn: bool = _option(True, "Learn R1 and R2; else they stay random Hadamards.")

@@ -13,15 +13,24 @@ from qharness.rounding.grid import GridCode, GridSpec, fitting_group
 from qharness.rounding.refit import refit_scales
 from qharness.transforms.contract import TransformEntry, hadamard_entry
 from qharness_kernels.hadamard import hadamard_transform
+
 from qharness_spinquant.folding import folded_block, folded_head, untie_head
 from qharness_spinquant.learning import Rotations, learn, schedule, start
 from qharness_spinquant.network import RotatedNetwork
-from qharness_spinquant.rotation import is_known, merge_r4, orthogonality_error, r4_block_for, rotate_block, rotate_hessian
+from qharness_spinquant.rotation import (
+    is_known,
+    merge_r4,
+    orthogonality_error,
+    r4_block_for,
+    rotate_block,
+    rotate_hessian,
+)
 
 if TYPE_CHECKING:
-    from qharness_spinquant.options import Options
     from torch import Tensor, nn
     from transformers import PreTrainedModel
+
+    from qharness_spinquant.options import Options
 
 
 class SpinQuant:
@@ -62,7 +71,9 @@ class SpinQuant:
         if not self.options.no_had and not is_known(head_dim_of(config)):
             notes["r3"] = f"none: no Hadamard matrix of size {head_dim_of(config)} is known"
         gammas = _norm_weights(model, names)
-        merge_rotations(model, names, rotations, None if self.options.no_had else (r4_block or config.intermediate_size))
+        merge_rotations(
+            model, names, rotations, None if self.options.no_had else (r4_block or config.intermediate_size)
+        )
         transforms = self._transforms(names, config.intermediate_size, head_dim_of(config), r4_block)
         mapping = self._hessian_map(names, rotations, gammas, r4_block)
         return Prepared(transforms=transforms, hessian_map=mapping, notes=notes)
@@ -123,9 +134,7 @@ def _norm_weights(model: PreTrainedModel, names: Architecture) -> dict[str, Tens
 
 
 @torch.no_grad()
-def merge_rotations(
-    model: PreTrainedModel, names: Architecture, rotations: Rotations, r4_block: int | None
-) -> None:
+def merge_rotations(model: PreTrainedModel, names: Architecture, rotations: Rotations, r4_block: int | None) -> None:
     """Fold the norms and merge R1, R2 and R4's half into the weights, in float64, rounded once to the model's type.
 
     Args:

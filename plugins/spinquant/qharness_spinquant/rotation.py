@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from qharness.models.architecture import Architecture
 
 
-def rotate_block(
-    block: Mapping[str, Tensor], architecture: Architecture, r1: Tensor, r2: Tensor
-) -> dict[str, Tensor]:
+def rotate_block(block: Mapping[str, Tensor], architecture: Architecture, r1: Tensor, r2: Tensor) -> dict[str, Tensor]:
     """Return a block's parameters rotated by R1 and R2, differentiable in both.
 
     Args:
@@ -74,7 +72,7 @@ def is_known(size: int) -> bool:
 
 
 def random_hadamard(size: int, generator: torch.Generator) -> tuple[Tensor, bool]:
-    """Return diag(+-1) H / sqrt(size), float64, and True; or a random orthogonal matrix and False where H is unknown."""
+    """Return diag(+-1) H / sqrt(n), float64, and True; or a random orthogonal matrix and False where H is unknown."""
     signs = torch.randint(0, 2, (size,), generator=generator).double() * 2 - 1
     try:
         return signs[:, None] * hadamard_dense(size), True

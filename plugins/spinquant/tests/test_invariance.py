@@ -18,13 +18,15 @@ from qharness_spinquant.quantizer import SpinQuant, merge_rotations
 from qharness_spinquant.rotation import orthogonality_error
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-SMALL = dict(
-    vocab_size=96, hidden_size=48, intermediate_size=96, num_hidden_layers=3, max_position_embeddings=64
-)
+SMALL = dict(vocab_size=96, hidden_size=48, intermediate_size=96, num_hidden_layers=3, max_position_embeddings=64)
 SHAPES = {
     "gqa": (MistralConfig, MistralForCausalLM, dict(num_attention_heads=6, num_key_value_heads=2)),
     "mha_tied": (LlamaConfig, LlamaForCausalLM, dict(num_attention_heads=4, tie_word_embeddings=True)),
-    "own_head_dim": (MistralConfig, MistralForCausalLM, dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16)),
+    "own_head_dim": (
+        MistralConfig,
+        MistralForCausalLM,
+        dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16),
+    ),
     "biases": (
         LlamaConfig,
         LlamaForCausalLM,

@@ -52,7 +52,7 @@ def test_samples_follow_the_seed_and_begin_with_bos():
 
 
 def test_too_little_text_says_how_much_is_there():
-    with pytest.raises(MissingData, match="8,000 samples|8000 samples"):
+    with pytest.raises(MissingData, match=r"8,000 samples|8000 samples"):
         _pack(samples=8000)
 
 
@@ -93,7 +93,7 @@ def test_hub_source_fails_with_one_sentence(monkeypatch):
         raise ConnectionError("no network\nlong trace")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
-    with pytest.raises(MissingData, match="'a/b' .split 'validation'.*no network; check") as caught:
+    with pytest.raises(MissingData, match=r"'a/b' .split 'validation'.*no network; check") as caught:
         next(texts_of("hub:a/b:validation", Host())())
     assert "\n" not in str(caught.value)
 

@@ -30,7 +30,9 @@ def corpus():
 
 def test_every_linear_has_the_moment_of_its_input(loaded, corpus, tmp_path):
     store = collect_hessians(loaded, corpus, tmp_path)
-    names = [name for name, module in loaded.model.model.named_modules(prefix="model") if hasattr(module, "in_features")]
+    names = [
+        name for name, module in loaded.model.model.named_modules(prefix="model") if hasattr(module, "in_features")
+    ]
     total = dict.fromkeys(names, 0)
 
     def add(name):
@@ -72,7 +74,7 @@ def test_stopped_collection_goes_on_and_gives_the_same(loaded, corpus, tmp_path)
 
 def test_other_models_and_corpora_are_refused(loaded, corpus, tmp_path):
     collect_hessians(loaded, corpus, tmp_path)
-    with pytest.raises(DigestMismatch, match="of 'little' .* not of 'instruct' .digest ffff"):
+    with pytest.raises(DigestMismatch, match=r"of 'little' .* not of 'instruct' .digest ffff"):
         HessianStore.open(tmp_path, "f" * 64, "instruct")
     with pytest.raises(DigestMismatch, match="another corpus"):
         collect_hessians(loaded, Corpus(corpus.tokens[:4], "less"), tmp_path)
@@ -90,7 +92,7 @@ def test_unknown_linears_and_broken_files(loaded, corpus, tmp_path):
     with pytest.raises(CorruptArtifact, match="block-001"):
         HessianStore.open(tmp_path, loaded.digest).get("model.layers.1.mlp.up_proj")
     (tmp_path / "hessians.json").write_text("{")
-    with pytest.raises(CorruptArtifact, match="hessians.json"):
+    with pytest.raises(CorruptArtifact, match=r"hessians.json"):
         HessianStore.open(tmp_path, loaded.digest)
 
 

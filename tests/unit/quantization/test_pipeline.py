@@ -9,8 +9,8 @@ import pytest
 import torch
 from qharness.calibration.store import HessianStore, collect_hessians
 from qharness.errors import DigestMismatch, MissingData, UnknownName, UnsupportedArchitecture, UsageError
-from qharness.models.loading import load_model
 from qharness.models.loaded import LoadRequest
+from qharness.models.loading import load_model
 from qharness.quantization.options import options_from
 from qharness.quantization.pipeline import QuantizationFailed, quantize_model, seed_of
 
@@ -164,7 +164,7 @@ def test_missing_calibration_and_foreign_hessians(loaded, record, host, corpus, 
     with pytest.raises(MissingData, match="--text"):
         _quantize(loaded, record, host, tmp_path)
     collect_hessians(load(1), corpus, tmp_path / "h")
-    with pytest.raises(DigestMismatch, match="'model-1'.*'model-0'"):
+    with pytest.raises(DigestMismatch, match=r"'model-1'.*'model-0'"):
         HessianStore.open(tmp_path / "h", loaded.digest, loaded.reference)
 
 
