@@ -76,4 +76,9 @@ def open_gguf(path: Path) -> GgufFile:
 
 
 def _is_long(name: str) -> bool:
-    return name in ("tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type", "tokenizer.ggml.scores")
+    return name in (
+        "tokenizer.ggml.tokens",
+        "tokenizer.ggml.merges",
+        "tokenizer.ggml.token_type",
+        "tokenizer.ggml.scores",
+    )

@@ -52,7 +52,9 @@ def weights_of(file: GgufFile, config: LlamaConfig, dtype: torch.dtype) -> Itera
             continue
         target = transformers_name(name)
         if target is None:
-            raise UnsupportedArchitecture(f"{file.path} holds the tensor '{name}', which has no place in a Llama model.")
+            raise UnsupportedArchitecture(
+                f"{file.path} holds the tensor '{name}', which has no place in a Llama model."
+            )
         weight = dequantized(file, name)
         heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
         kind = name.split(".")[-2]
