@@ -47,7 +47,7 @@ class LoadingOptions:
     kv_bits: int = 16
 
 
-_options: ContextVar[LoadingOptions] = ContextVar("qharness_loading_options", default=LoadingOptions())
+_options: ContextVar[LoadingOptions] = ContextVar("qharness_loading_options")
 
 
 @contextmanager
@@ -58,6 +58,11 @@ def loading_options(options: LoadingOptions) -> Iterator[None]:
         yield
     finally:
         _options.reset(token)
+
+
+def current_options() -> LoadingOptions:
+    """Return the options of the innermost `loading_options` block, or the defaults."""
+    return _options.get(LoadingOptions())
 
 
 @register_quantization_config(METHOD)
@@ -104,7 +109,7 @@ class QharnessHfQuantizer(HfQuantizer):
         return model
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
-        options = _options.get()
+        options = current_options()
         install(model, self.artifact, self._linear, model.dtype)
         # Quantized linears are placed where the rest of the model is: they were not in transformers' device map.
         for name in self.artifact.modules:
@@ -116,7 +121,7 @@ class QharnessHfQuantizer(HfQuantizer):
         return model
 
     def _host(self) -> Host:
-        return _options.get().host or default_host()
+        return current_options().host or default_host()
 
     def is_serializable(self) -> bool:
         """Return False: `save_pretrained` would drop the manifest; copy the artifact's folder instead."""

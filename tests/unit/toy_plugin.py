@@ -68,7 +68,9 @@ def _create(options: Any):
 
 @hookimpl
 def qharness_quantizers():
-    yield QuantizerRecord("toy", "", "", Options, _create, lambda: RowLinear, "none", "independent", ("mistral",), lambda o: 8.0)
+    yield QuantizerRecord(
+        "toy", "", "", Options, _create, lambda: RowLinear, "none", "independent", ("mistral",), lambda o: 8.0
+    )
 
 
 @hookimpl

@@ -41,7 +41,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
         dtype = DTYPE_NAMES[str(tensor.dtype).removeprefix("torch.")]
         _begin(digest, name, dtype, tensor.shape)
         flat = tensor.to("cpu").contiguous().reshape(-1)
-        digest.update(memoryview(flat.view(torch.uint8).numpy()))
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -25,7 +25,9 @@ class Placeholder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Refuse: nothing was installed."""
-        raise CorruptArtifact("A quantized linear was not loaded; load the artifact with `import qharness.hf` in place.")
+        raise CorruptArtifact(
+            "A quantized linear was not loaded; load the artifact with `import qharness.hf` in place."
+        )
 
 
 def linear_class(artifact: Artifact, host: Host) -> type[QuantizedLinear]:

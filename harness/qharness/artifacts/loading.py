@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qharness.artifacts.reader import is_artifact, read_artifact
 from qharness.models.loaded import LoadedModel, LoadRequest
-
-if TYPE_CHECKING:
-    from qharness.artifacts.reader import Artifact
 
 
 def claims(reference: str) -> bool:
@@ -32,7 +28,7 @@ def load_artifact(request: LoadRequest) -> LoadedModel:
     from transformers import AutoModelForCausalLM
 
     from qharness.hf import LoadingOptions, loading_options, outcome_of
-    from qharness.models.hub import quiet_loading, torch_dtype
+    from qharness.models.hub import load_tokenizer, quiet_loading, torch_dtype
     from qharness.transforms.attach import check_ablations
 
     folder = Path(request.reference).expanduser()
@@ -50,7 +46,7 @@ def load_artifact(request: LoadRequest) -> LoadedModel:
     outcome = outcome_of(model)
     return LoadedModel(
         model=model,
-        tokenizer=_tokenizer(artifact),
+        tokenizer=load_tokenizer(str(folder), local=True, trust_remote_code=request.trust_remote_code),
         reference=request.reference,
         digest=artifact.digest,
         dtype=model.dtype,
@@ -59,9 +55,3 @@ def load_artifact(request: LoadRequest) -> LoadedModel:
         manifest=artifact.manifest,
         notice=str(artifact.manifest.get("notice", "")),
     )
-
-
-def _tokenizer(artifact: Artifact):  # type: ignore[no-untyped-def]
-    from qharness.models.hub import load_tokenizer
-
-    return load_tokenizer(str(artifact.path), local=True)

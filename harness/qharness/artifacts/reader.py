@@ -22,7 +22,8 @@ _CONFIG_FIELDS: dict[str, type] = {
     "plugin": str, "plugin_version": str, "format_version": int, "options": dict, "modules": dict, "transforms": list,
 }  # fmt: skip
 _MANIFEST_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "digest": str, "tensors_digest": str, "files": dict, "stored_bpw": (int, float), "model_bpw": (int, float), "size_bytes": int,
+    "digest": str, "tensors_digest": str, "files": dict,
+    "stored_bpw": (int, float), "model_bpw": (int, float), "size_bytes": int,
 }  # fmt: skip
 
 
@@ -77,7 +78,9 @@ class Artifact:
             CorruptArtifact: They differ.
         """
         if stored_digest(stored_tensors(self.path)) != self.manifest["tensors_digest"]:
-            raise CorruptArtifact(f"The tensors of {self.path} are not those of its manifest; copy or quantize it again.")
+            raise CorruptArtifact(
+                f"The tensors of {self.path} are not those of its manifest; copy or quantize it again."
+            )
 
 
 def is_artifact(folder: Path | str) -> bool:

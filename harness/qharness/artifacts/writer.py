@@ -121,7 +121,9 @@ def write_artifact(
             shutil.rmtree(folder)
         os.replace(work, folder)
     except OSError as error:
-        raise Unwritable(f"Cannot write {folder}: {error.strerror or error}; free space or choose another folder.") from error
+        raise Unwritable(
+            f"Cannot write {folder}: {error.strerror or error}; free space or choose another folder."
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return info
@@ -140,7 +142,8 @@ def _other_tensors(model: PreTrainedModel, quantized: Mapping[str, QuantizedLine
         for name, source in (getattr(model, "all_tied_weights_keys", None) or {}).items():
             if name in state and source in state and not state[name].equal(state[source]):
                 raise UsageError(
-                    f"'{name}' differs from '{source}' but the configuration ties them; set tie_word_embeddings to False."
+                    f"'{name}' differs from '{source}' but the configuration ties them; "
+                    "set tie_word_embeddings to False."
                 )
             state.pop(name, None)
     return {name: tensor for name, tensor in state.items() if not _belongs(name, quantized)}

@@ -13,7 +13,7 @@ from transformers.masking_utils import sdpa_mask
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NAME = "qharness_sdpa"
+NAME = "grouped_sdpa"
 
 
 def grouped_attention(

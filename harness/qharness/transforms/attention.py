@@ -32,9 +32,8 @@ def check_attention(name: str, module: nn.Module) -> None:
         MissingTransform: The module is no such attention.
     """
     if type(module).__name__ not in KNOWN_ATTENTION:
-        raise MissingTransform(
-            f"'{name}' is a {type(module).__name__}, and attention transforms are known for {', '.join(KNOWN_ATTENTION)} only"
-        )
+        known = ", ".join(KNOWN_ATTENTION)
+        raise MissingTransform(f"'{name}' is a {type(module).__name__}; queries and keys are reached in {known} only")
 
 
 class TransformingCache:
@@ -61,7 +60,7 @@ class TransformingCache:
         return getattr(self._cache, name)
 
 
-def rotate_keys_before_cache(module: nn.Module, apply: Map) -> RemovableHandle:
+def transform_keys_before_cache(module: nn.Module, apply: Map) -> RemovableHandle:
     """Transform the keys of one attention module before they enter the cache, with or without a cache."""
 
     def wrap(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -75,8 +74,13 @@ class _QueryMaps(dict[int, Map]):
     """Maps of one attention module's queries, in the order in which they were attached."""
 
 
-def add_query_transform(model: PreTrainedModel, module: nn.Module, apply: Map) -> RemovableHandle:
-    """Transform the queries of one attention module after RoPE."""
+def transform_queries_after_rope(model: PreTrainedModel, module: nn.Module, apply: Map) -> list[RemovableHandle]:
+    """Transform the queries of one attention module after RoPE.
+
+    Raises:
+        MissingTransform: The model's attention function cannot be replaced; later, in its forward pass, if somebody
+            switched the attention function away from the transforming one.
+    """
     _use_transforming_attention(model)
     maps = getattr(module, QUERY_MAPS, None)
     if maps is None:
@@ -84,7 +88,16 @@ def add_query_transform(model: PreTrainedModel, module: nn.Module, apply: Map) -
         object.__setattr__(module, QUERY_MAPS, maps)
     handle = RemovableHandle(maps)
     maps[handle.id] = apply
-    return handle
+    config = model.config
+
+    def guard(_: nn.Module, __: tuple[Any, ...]) -> None:
+        if not config._attn_implementation.startswith(PREFIX):
+            raise MissingTransform(
+                f"The attention function was switched to '{config._attn_implementation}', which does not transform the "
+                "queries; load the model again and leave its attention function alone."
+            )
+
+    return [handle, module.register_forward_pre_hook(guard)]
 
 
 def _use_transforming_attention(model: PreTrainedModel) -> None:
@@ -125,7 +138,7 @@ def _base_function(module: nn.Module, base: str) -> Callable[..., Any]:
 
     if base == "eager":
         # Eager attention is each architecture's own function, beside its attention class.
-        eager: Callable[..., Any] = modules[type(module).__module__].eager_attention_forward  # type: ignore[attr-defined]
+        eager: Callable[..., Any] = modules[type(module).__module__].eager_attention_forward
         return eager
     found: Callable[..., Any] = ALL_ATTENTION_FUNCTIONS[base]
     return found

@@ -87,7 +87,9 @@ class TransformEntry:
         Raises:
             CorruptArtifact: A field is missing, unknown, or of a wrong type or value.
         """
-        label = f"Transform '{data['id']}'" if isinstance(data, dict) and isinstance(data.get("id"), str) else "A transform"
+        label = (
+            f"Transform '{data['id']}'" if isinstance(data, dict) and isinstance(data.get("id"), str) else "A transform"
+        )
         found = _fields(data, _ENTRY, label)
         spec = MapSpec(**_fields(found.pop("map"), _MAP, f"The map of {label[0].lower() + label[1:]}"))
         entry = cls(map=spec, fingerprint=tuple(float(v) for v in found.pop("fingerprint")), **found)
@@ -137,7 +139,7 @@ def _fields(data: object, checks: Mapping[str, Callable[[Any], bool]], label: st
     unknown, missing = sorted(set(data) - set(checks)), sorted(set(checks) - set(data))
     if unknown:
         raise CorruptArtifact(
-            f"{label} has the unknown field '{unknown[0]}'; it may come from a newer qharness: update, or write it again."
+            f"{label} has the unknown field '{unknown[0]}'; if a newer qharness wrote it, update, else write it again."
         )
     if missing:
         raise CorruptArtifact(f"{label} lacks the field '{missing[0]}'; write the artifact again.")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qharness.errors import MissingTransform
 from qharness.models.architecture import head_dim_of
-from qharness.transforms.attention import add_query_transform, check_attention, rotate_keys_before_cache
+from qharness.transforms.attention import check_attention, transform_keys_before_cache, transform_queries_after_rope
 from qharness.transforms.base import AttachedTransform
 from qharness.transforms.contract import TransformEntry
 
@@ -60,8 +60,8 @@ def _attach(model: PreTrainedModel, module: nn.Module, site: str, apply: Map) ->
         case "linear_output":
             return [module.register_forward_hook(lambda _, __, output: apply(output))]
         case "q_post_rope":
-            return [add_query_transform(model, module, apply)]
+            return transform_queries_after_rope(model, module, apply)
         case "k_pre_cache":
-            return [rotate_keys_before_cache(module, apply)]
+            return [transform_keys_before_cache(module, apply)]
         case _:
             raise MissingTransform(f"there is no site '{site}'")

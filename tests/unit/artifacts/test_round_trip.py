@@ -22,7 +22,9 @@ DOWN = "model.layers.*.mlp.down_proj"
 
 
 def quantize(model, toy):
-    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and name != "lm_head"]
+    names = [
+        name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and name != "lm_head"
+    ]
     return {name: toy.RowLinear.quantize(model.get_submodule(name)) for name in names}
 
 
@@ -126,7 +128,7 @@ def test_missing_plugin_is_named(write) -> None:
     _, info, _, _ = write()
     from qharness.artifacts.loading import load_artifact
 
-    with pytest.raises(PluginError, match="needs the plugin 'toy' 0.1"):
+    with pytest.raises(PluginError, match="needs the plugin 'toy'"):
         load_artifact(LoadRequest(str(info.path), Host()))
 
 

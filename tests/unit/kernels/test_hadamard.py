@@ -55,7 +55,9 @@ def test_block_diagonal_equals_dense(size: int, block: int) -> None:
     assert (hadamard_transform(x, block=block) - x @ hadamard_dense(size, block).T).abs().max() < 1e-11
 
 
-@pytest.mark.parametrize(("size", "block"), [(28 * 16, None), (12 * 512, None), (14336, None), (14336, 128), (40, None)])
+@pytest.mark.parametrize(
+    ("size", "block"), [(28 * 16, None), (12 * 512, None), (14336, None), (14336, 128), (40, None)]
+)
 def test_inverse_undoes_the_transform_with_signs(size: int, block: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, size, dtype=torch.float64, generator=generator)
