@@ -128,7 +128,7 @@ def test_points_without_numbers_are_left_out(comparison):
 
 def test_artifacts_are_found_by_digest_before_plugin(comparison):
     seeds = copy.deepcopy(comparison["artifacts"][0])
-    comparison["artifacts"].append(seeds | {"artifact_digest": "sha256:quip", "stored_bpw": 9.0})
+    comparison["artifacts"].append(seeds | {"digest": "sha256:quip", "stored_bpw": 9.0})
     config = next(c for c in configurations(comparison) if c.id == "quip")
     assert artifact_of(comparison, config)["stored_bpw"] == 9.0
 
