@@ -40,11 +40,11 @@ class BlockInputs:
         return sum(batch.shape[0] * batch.shape[1] for batch in self.hidden)
 
 
-def _to(value: Any, device: str) -> Any:
+def to_device(value: Any, device: str) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, (tuple, list)):
-        return type(value)(_to(item, device) for item in value)
+        return type(value)(to_device(item, device) for item in value)
     return value
 
 
@@ -64,7 +64,7 @@ def first_inputs(
 
     def stop(_: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> NoReturn:
         found.hidden.append(args[0].cpu())
-        found.keywords.append({name: _to(value, "cpu") for name, value in keywords.items()})
+        found.keywords.append({name: to_device(value, "cpu") for name, value in keywords.items()})
         raise _Stop
 
     blocks = architecture.module(model, architecture.blocks)
@@ -97,7 +97,7 @@ def forward_block(block: nn.Module, inputs: BlockInputs, device: str) -> BlockIn
     """Return the inputs of the next block."""
     outputs: list[Tensor] = []
     for hidden, keywords in zip(inputs.hidden, inputs.keywords, strict=True):
-        output = block(hidden.to(device), **{name: _to(value, device) for name, value in keywords.items()})
+        output = block(hidden.to(device), **{name: to_device(value, device) for name, value in keywords.items()})
         outputs.append((output[0] if isinstance(output, tuple) else output).cpu())
     return BlockInputs(outputs, inputs.keywords)
 
@@ -135,7 +135,7 @@ def observe(
     try:
         for hidden, keywords in zip(inputs.hidden, inputs.keywords, strict=True):
             try:
-                block(hidden.to(device), **{name: _to(value, device) for name, value in keywords.items()})
+                block(hidden.to(device), **{name: to_device(value, device) for name, value in keywords.items()})
             except _Stop:
                 continue
     finally:

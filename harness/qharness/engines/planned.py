@@ -50,7 +50,9 @@ def run_planned(
     for batch in batches:
         stored = [cache.get(keys[index]) for index in batch.members] if cache else [None]
         if None not in stored:
-            answers.update((index, make(*fields)) for index, fields in zip(batch.members, stored, strict=True) if fields)
+            answers.update(
+                (index, make(*fields)) for index, fields in zip(batch.members, stored, strict=True) if fields
+            )
         else:
             fresh = batch.compute()
             if cache:
