@@ -66,7 +66,13 @@ def test_the_plugin_is_listed_with_its_distribution(environment, tmp_path):
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)
     mine = next(plugin for plugin in listed["plugins"] if plugin["name"] == "ternary")
-    assert mine == {"name": "ternary", "distribution": "qharness-ternary", "version": "0.1.0", "state": "loaded", "error": ""}
+    assert mine == {
+        "name": "ternary",
+        "distribution": "qharness-ternary",
+        "version": "0.1.0",
+        "state": "loaded",
+        "error": "",
+    }
     assert {"plugin": "ternary", "kind": "plugin", "name": "ternary"}.items() <= next(
         offer for offer in listed["offers"] if offer["name"] == "ternary"
     ).items()

@@ -6,9 +6,9 @@ import dataclasses
 import inspect
 import re
 from pathlib import Path
+from typing import is_typeddict
 
 import pytest
-
 from qharness import hookspecs, records
 from qharness.results import schema, shape
 
@@ -62,7 +62,7 @@ def test_documented_fields_exist(record):
 
 TABLES = {
     **{n: [f.name for f in dataclasses.fields(k)] for n, k in vars(schema).items() if dataclasses.is_dataclass(k)},
-    **{n: list(k.__annotations__) for n, k in vars(shape).items() if isinstance(k, type) and n != "TypedDict" and k.__module__ == shape.__name__},
+    **{n: list(k.__annotations__) for n, k in vars(shape).items() if is_typeddict(k)},
 }  # fmt: skip
 
 

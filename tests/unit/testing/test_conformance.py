@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from qharness import hookimpl
 from qharness.errors import CorruptArtifact
 from qharness.quantization.base import Prepared
@@ -84,7 +83,11 @@ def call(test, record, monkeypatch):
     """Run one test of the kit as pytest would."""
     tests = kit(record, monkeypatch)
     problems = [make_problem(*size, bias=True, seed=i) for i, size in enumerate(tests.sizes)]
-    given = {"record": lambda: record, "problems": lambda: problems, "layers": lambda: [tests.quantize(record, p) for p in problems]}
+    given = {
+        "record": lambda: record,
+        "problems": lambda: problems,
+        "layers": lambda: [tests.quantize(record, p) for p in problems],
+    }
     function = getattr(tests, test)
     wanted = function.__func__.__code__.co_varnames[1 : function.__func__.__code__.co_argcount]
     return function(**{name: given[name]() for name in wanted})
@@ -127,7 +130,10 @@ def forgetful(cls, tensors, spec):
         ("test_input_is_left_alone", Vandal),
         ("test_dequantize", broken(dequantize=lambda self: self.codes * self.scales)),
         ("test_dequantize", broken(dequantize=lambda self: (self.codes.float() * self.scales.float()).T)),
-        ("test_result_is_better_than_nothing", broken(dequantize=lambda self: -self.codes.float() * self.scales.float())),
+        (
+            "test_result_is_better_than_nothing",
+            broken(dequantize=lambda self: -self.codes.float() * self.scales.float()),
+        ),
         ("test_forward_is_the_dequantized_linear", broken(forward=lambda self, x: x @ self.dequantize().T)),
         ("test_round_trip", broken(spec=lambda self: {"seed": torch.ones(1)})),
         ("test_a_missing_tensor_is_a_clear_error", broken(from_tensors=classmethod(forgetful))),
@@ -158,7 +164,9 @@ def test_a_careless_record_fails(test, changes, monkeypatch):
         call(test, record_of(Rounding, **changes), monkeypatch)
 
 
-@pytest.mark.parametrize(("needs", "given"), [("none", (False, False)), ("hessian", (True, False)), ("inputs", (False, True))])
+@pytest.mark.parametrize(
+    ("needs", "given"), [("none", (False, False)), ("hessian", (True, False)), ("inputs", (False, True))]
+)
 def test_a_quantizer_sees_only_what_it_asked_for(needs, given):
     problem = make_problem(8, 16, bias=False)
     context = make_context(problem, record_of(Rounding, needs=needs))
