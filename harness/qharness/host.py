@@ -168,7 +168,7 @@ class Host:
                 self._mark_failed(owner, f"{hook} returned a {type(wrong).__name__}; it takes {kind.__name__}")
                 continue
             for record in offered:
-                key = normalize_name(record.name)  # type: ignore[attr-defined]
+                key = normalize_name(record.name)
                 if key in found:
                     noun = NOUNS[kind]
                     raise PluginError(
@@ -181,7 +181,9 @@ class Host:
     def _mark_failed(self, name: str, reason: str) -> None:
         log.warning("Plugin '%s' failed in %s", name, reason)
         self.status = [
-            replace(status, state="failed", error=reason) if status.name == name and status.state == "loaded" else status
+            replace(status, state="failed", error=reason)
+            if status.name == name and status.state == "loaded"
+            else status
             for status in self.status
         ]
 

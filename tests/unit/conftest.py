@@ -26,6 +26,15 @@ def _load(name: str, path: Path):
     return module
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    # The tensors are tiny: threads that wait for each other cost more than they bring.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def toy():
     return sys.modules.get("toy_plugin") or _load("toy_plugin", Path(__file__).parent / "toy_plugin.py")

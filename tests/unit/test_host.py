@@ -7,7 +7,6 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-
 from qharness import API_VERSION, hookimpl
 from qharness.errors import PluginError, UnknownName, UsageError
 from qharness.host import HOOK_OF, NOUNS, Host
@@ -83,7 +82,7 @@ def test_a_plugin_that_fails_to_import_is_reported_and_the_others_work(install, 
     host = Host()
     assert state(host, "zz_broken").state == "failed" and reason in state(host, "zz_broken").error
     assert host.get(DoctorCheck, "zz_check")
-    with pytest.raises(PluginError, match="Plugin 'zz_broken' .zz-broken. cannot be loaded"):
+    with pytest.raises(PluginError, match=r"Plugin 'zz_broken' .zz-broken. cannot be loaded"):
         host.get(DoctorCheck, "zz-broken")
 
 
@@ -101,7 +100,7 @@ def test_blocked_plugin_is_not_even_imported(install):
     install("zz-broken", "zz_broken", "zz_broken_module", "raise RuntimeError('imported')")
     host = Host(blocked=["ZZ-Broken"])
     assert state(host, "zz_broken").state == "disabled" and state(host, "zz_broken").error == ""
-    with pytest.raises(PluginError, match="drop `-p no:zz_broken`"):
+    with pytest.raises(PluginError, match=r"drop `-p no:zz_broken`"):
         host.get(DoctorCheck, "zz_broken")
 
 
@@ -111,7 +110,7 @@ def test_blocking_works_in_process_too(no_installed):
 
 
 def test_blocking_what_is_not_installed_suggests_a_name(no_installed):
-    with pytest.raises(UnknownName, match="no plugin 'spinqant'. Did you mean 'spinquant'"):
+    with pytest.raises(UnknownName, match=r"no plugin 'spinqant'. Did you mean 'spinquant'"):
         Host(blocked=["spinqant"], extra={"spinquant": Offering()})
 
 
@@ -142,7 +141,9 @@ class WrongArguments(Offering):
         raise AssertionError("must never be called")
 
 
-@pytest.mark.parametrize(("plugin", "named"), [(Misspelled("a"), "qharness_quantisers"), (WrongArguments("a"), "colour")])
+@pytest.mark.parametrize(
+    ("plugin", "named"), [(Misspelled("a"), "qharness_quantisers"), (WrongArguments("a"), "colour")]
+)
 def test_unknown_hooks_and_arguments_fail_the_plugin_and_leave_nothing_behind(no_installed, plugin, named):
     host = Host(extra={"bad": plugin, "good": Offering("b")})
     assert state(host, "bad").state == "failed" and named in state(host, "bad").error
@@ -169,7 +170,9 @@ def test_one_object_under_two_names_fails_the_second_only(no_installed):
 
 def test_two_records_of_one_name_name_both_plugins(no_installed):
     host = Host(extra={"left": Offering("same-name"), "right": Offering("Same_Name")})
-    with pytest.raises(PluginError, match="'left' and 'right' both offer the check 'same_name'.*-p no:right|'right' and 'left'"):
+    with pytest.raises(
+        PluginError, match=r"'left' and 'right' both offer the check 'same_name'.*-p no:right|'right' and 'left'"
+    ):
         host.offers(DoctorCheck)
 
 
@@ -180,9 +183,9 @@ def test_names_ignore_case_and_dashes(no_installed):
 
 def test_unknown_names_suggest_a_near_one_and_are_usage_errors(no_installed):
     host = Host(extra={"p": Offering("spinquant", "quarot")})
-    with pytest.raises(UsageError, match="There is no check 'spinqant'. Did you mean 'spinquant'"):
+    with pytest.raises(UsageError, match=r"There is no check 'spinqant'. Did you mean 'spinquant'"):
         host.get(DoctorCheck, "spinqant")
-    with pytest.raises(UnknownName, match="Known: quarot, spinquant"):
+    with pytest.raises(UnknownName, match=r"Known: quarot, spinquant"):
         host.get(DoctorCheck, "zzzzzz")
 
 
@@ -199,14 +202,16 @@ class Confused:
         return [ReportSection("x", "X", lambda comparison: "")]
 
 
-@pytest.mark.parametrize(("plugin", "said"), [(Failing(), "KeyError: 'oops'"), (Confused(), "a ReportSection; it takes DoctorCheck")])
+@pytest.mark.parametrize(
+    ("plugin", "said"), [(Failing(), "KeyError: 'oops'"), (Confused(), "a ReportSection; it takes DoctorCheck")]
+)
 def test_a_failing_hook_fails_its_plugin_only_and_is_told_when_asked_for(no_installed, plugin, said):
     host = Host(extra={"bad": plugin, "good": Offering("b")})
     assert set(host.offers(DoctorCheck)) == {"b"}
     assert state(host, "bad").state == "failed" and said in state(host, "bad").error
-    with pytest.raises(PluginError, match="Plugin 'bad'"):
+    with pytest.raises(PluginError, match=r"Plugin 'bad'"):
         host.get(DoctorCheck, "bad")
-    with pytest.raises(UnknownName, match="Not loaded: 'bad'"):
+    with pytest.raises(UnknownName, match=r"Not loaded: 'bad'"):
         host.get(DoctorCheck, "never")
 
 

@@ -62,14 +62,11 @@ class Decoder:
         return self.states
 
     def _mask(self) -> Tensor | None:
-        window = self._forward.window
-        is_narrow = window is not None and self._filled > window
-        if self._is_even and not is_narrow:
+        window = self._forward.window or self._filled
+        if self._is_even and self._filled <= window:
             return None
         places = self._places[:, : self._filled]
-        allowed = places >= 0
-        if is_narrow:
-            allowed &= self._next[:, None] - places < window
+        allowed = (places >= 0) & (self._next[:, None] - places < window)
         return self._forward.additive(allowed[:, None, None, :])
 
     def select(self, rows: Sequence[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,7 @@ class HfEngine:
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.max_length = max_length_of(loaded.model.config, loaded.tokenizer)
         self.notice = loaded.notice
-        self.identity = {**identity_of(loaded, request), "engine": self.name}
+        self.identity: Mapping[str, Any] = {**identity_of(loaded, request), "engine": self.name}
         self._rule = StopRule(loaded.tokenizer, eos_ids(loaded))
         self._cache = RequestCache(request.cache, self.identity) if request.cache else None
         keep_weights(loaded, True)

@@ -29,7 +29,9 @@ def score(logits: Tensor, tokens: Sequence[int]) -> Likelihood:
     return Likelihood(float(logprobs.sum()), bool((logits.argmax(dim=-1) == wanted).all()))
 
 
-def score_members(trees: Sequence[PrefixTree], logits: Tensor, row_of: dict[tuple[int, int], int]) -> dict[int, Likelihood]:
+def score_members(
+    trees: Sequence[PrefixTree], logits: Tensor, row_of: dict[tuple[int, int], int]
+) -> dict[int, Likelihood]:
     """Score every member of the trees from the logits of its nodes.
 
     Args:

@@ -61,7 +61,9 @@ class SlotLayer(CacheLayerMixin):
         """Allocate the layer."""
         self.slots.reserve(self.layer, key_states, value_states)
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Write the new states and return all of the rows' filled slots."""
         self.lazy_initialization(key_states, value_states)
         start, self.length = self.length, self.length + key_states.shape[-2]

@@ -77,5 +77,3 @@ def read_part(path: Path) -> dict[str, Any]:
     except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         log.warning("Ignoring the damaged cache part %s: %s", path, error)
         return {}
-
-

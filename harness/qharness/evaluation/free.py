@@ -47,7 +47,11 @@ def run_free(context: EvaluationContext) -> Evaluation:
         for row in _rows(place, prompt, text, answer)
     ]
     results = [
-        _mean(metric, [sample.value for sample in samples if sample.metric == metric and sample.value is not None], context)
+        _mean(
+            metric,
+            [sample.value for sample in samples if sample.metric == metric and sample.value is not None],
+            context,
+        )
         for metric in dict.fromkeys(sample.metric for sample in samples if sample.value is not None)
     ]
     context.task_done(TASK, samples, results)
@@ -57,7 +61,9 @@ def run_free(context: EvaluationContext) -> Evaluation:
 def metrics_of(answer: Generation) -> dict[str, float | None]:
     """Return the metrics of one generation: those of `judge`, whether a loop was found, and how it ended."""
     tokens = answer.tokens[:-1] if answer.finish == "eos" else answer.tokens
-    judged = {name: None if value is None else float(value) for name, value in asdict(judge(tokens, answer.text)).items()}
+    judged = {
+        name: None if value is None else float(value) for name, value in asdict(judge(tokens, answer.text)).items()
+    }
     return {
         **judged,
         "looped": float(judged["loop_onset"] is not None),

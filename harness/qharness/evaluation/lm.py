@@ -96,7 +96,7 @@ class EngineLM(TemplateLM):
         return self._loglikelihood_tokens(asked)
 
     def _encode_scored(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Return the tokens of both; an empty context becomes the prefix token, unless the continuation opens with it."""
+        """Return the tokens of both; the prefix token stands for an empty context."""
         if context:
             pair: tuple[list[int], list[int]] = self._encode_pair(context, continuation)
             return pair

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ from qharness.rounding.feedback import proxy_loss
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
     from qharness.artifacts.writer import ArtifactInfo
     from qharness.calibration.corpus import Corpus
@@ -108,7 +109,7 @@ def quantize_model(
         prepared = quantizer.prepare(loaded.model, context)
     attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
     meter.lap("prepare")
-    job = _Job(loaded, record, plugin, quantizer, architecture, prepared, seed, device, folder)
+    job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, seed, device, folder)
     quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
     meter.lap("quantize")
     for parameter in loaded.model.parameters():
@@ -140,29 +141,19 @@ def quantize_model(
     return info
 
 
+@dataclass(frozen=True)
 class _Job:
     """The walk over the blocks of one quantization."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        record: QuantizerRecord,
-        plugin: PluginVersion,
-        quantizer: Quantizer,
-        architecture: Architecture,
-        prepared: Prepared,
-        seed: int,
-        device: str,
-        folder: Path,
-    ) -> None:
-        self.model, self.record, self.plugin, self.quantizer = loaded.model, record, plugin, quantizer
-        self.architecture, self.prepared, self.seed, self.device, self.folder = (
-            architecture,
-            prepared,
-            seed,
-            device,
-            folder,
-        )
+    model: PreTrainedModel
+    record: QuantizerRecord
+    plugin: PluginVersion
+    quantizer: Quantizer
+    architecture: Architecture
+    prepared: Prepared
+    seed: int
+    device: str
+    folder: Path
 
     def run(self, observations: Observations, progress: Progress) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
         """Quantize block by block; return the quantized linears and what was measured, by full name."""

@@ -72,7 +72,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "configurations": _configurations(configurations, baselines),
         "tasks": rows.tasks,
         "other_metrics": rows.other_metrics,
-        "averages": {m.id: _averages(m.id, rows.tasks, official, protocol) for m in configurations},
+        "averages": {m.id: _averages(m.id, rows.tasks, official) for m in configurations},
         "retention": retention,
         "summary": summary,
         "verdicts": verdicts,
@@ -140,19 +140,12 @@ def _configurations(configurations: Sequence[Measured], baselines: dict[str, Mea
     return rows
 
 
-def _averages(
-    config: str, rows: Sequence[TaskRow], official: Sequence[TaskSpec], protocol: Protocol | None
-) -> Averages:
+def _averages(config: str, rows: Sequence[TaskRow], official: Sequence[TaskSpec]) -> Averages:
     """Leaderboard averages: the sum of normalised scores over all official tasks, missing ones counting 0."""
     scores: dict[str, float] = {}
     for row in rows:
-        is_main = protocol is None or (row["num_fewshot"], row["data"], row["template"]) == (
-            protocol.num_fewshot,
-            protocol.data,
-            protocol.template,
-        )
         value = row["cells"][config]["normalized"]
-        if is_main and value is not None and row["is_official"]:
+        if row["is_main"] and row["is_official"] and value is not None:
             scores[row["task"]] = value
 
     def average(specs: Sequence[TaskSpec]) -> float | None:

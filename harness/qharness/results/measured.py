@@ -169,7 +169,7 @@ def _of_run(run: RunDirectory) -> list[Measured]:
         failures.setdefault(row["config"], []).append(failure)
     return [
         Measured(key, cell, run, template, scores.get(key, {}), tuple(failures.get(key, ())))
-        for key, cell in sorted(cells.items(), key=lambda item: _rank(*item, run))
+        for key, cell in sorted(cells.items(), key=lambda item: _rank(item[0], item[1], run))
     ]
 
 

@@ -15,6 +15,7 @@ LEGEND = (
     "Percent of the task's metric. * differs from the baseline after Holm's correction (5 %); "
     "° not above the best constant answer, so no evidence; - not measured."
 )
+NAME_WIDTH, CONFIGURATION_WIDTH = 20, 24
 COLOURS = {
     "healthy": "green", "uniform_damage": "yellow", "dissociated": "magenta", "collapsed": "red",
     "cache_path_fault": "red", "inconclusive": "bright_black",
@@ -28,33 +29,37 @@ def print_run(run: RunDirectory, console: Console) -> None:
         if run.notice:
             console.print(f"NOTE: {run.notice}", style="bold", markup=False)
         console.print(scores_table(run.result_rows()))
-        for failure in run.failures():
-            console.print(_failure(failure), style="red", markup=False)
+        for line in failure_lines(run.failures()):
+            console.print(line, style="red", markup=False)
         return
-    for renderable in comparison_tables(comparison):
+    for renderable in comparison_tables(comparison, console.width):
         console.print(renderable)
 
 
-def comparison_tables(comparison: Mapping[str, Any]) -> list[RenderableType]:
-    """Return everything of a comparison that a terminal shows, in order."""
+def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[RenderableType]:
+    """Return everything of a comparison that a terminal of this many columns shows, in order."""
     from rich.text import Text
 
     parts: list[RenderableType] = []
     if comparison["notice"]:
         parts.append(Text(f"NOTE: {comparison['notice']}", style="bold"))
-    parts += [pairs_table(comparison), Text(LEGEND, style="dim"), averages_table(comparison)]
-    names = {c["id"]: c["label"] for c in comparison["configurations"]}
+    configurations = comparison["configurations"]
+    side_by_side = max(1, (width - NAME_WIDTH) // CONFIGURATION_WIDTH)
+    for start in range(0, len(configurations), side_by_side):
+        parts.append(pairs_table(comparison, configurations[start : start + side_by_side]))
+    parts += [Text(LEGEND, style="dim"), averages_table(comparison)]
+    names = {c["id"]: c["label"] for c in configurations}
     for verdict in comparison["verdicts"]:
         line = Text(f"{names[verdict['config']]}: ")
         line.append(verdict["verdict"].replace("_", " "), style=f"bold {COLOURS.get(verdict['verdict'], '')}".strip())
         line.append(f". {verdict['evidence'].get('reason', '')}")
         parts.append(line)
-    parts += [Text(_failure(failure), style="red") for failure in comparison["failures"]]
+    parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
     parts += [Text(f"Note: {warning}", style="dim") for warning in comparison["warnings"]]
     return parts
 
 
-def pairs_table(comparison: Mapping[str, Any]) -> Table:
+def pairs_table(comparison: Mapping[str, Any], configurations: Sequence[Mapping[str, Any]]) -> Table:
     """Return the scores: a row for each data set, multiple choice next to generation for each configuration."""
     from rich.table import Table
 
@@ -62,15 +67,13 @@ def pairs_table(comparison: Mapping[str, Any]) -> Table:
     has_text = any(not row["is_official"] for row in rows)
     kinds = ["MC", "GEN", "text"] if has_text else ["MC", "GEN"]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("")
-    for configuration in comparison["configurations"]:
+    table.add_column("", no_wrap=True, min_width=NAME_WIDTH - 2)
+    for configuration in configurations:
         for kind in kinds:
             title = f"{configuration['label']}\n{kind}" if kind == "MC" else f"\n{kind}"
             table.add_column(title, justify="right")
     for name, group in _groups(rows):
-        cells = [
-            _cell(group[kind], configuration["id"]) for configuration in comparison["configurations"] for kind in kinds
-        ]
+        cells = [_cell(group[kind], configuration["id"]) for configuration in configurations for kind in kinds]
         table.add_row(name, *cells)
     return table
 
@@ -112,6 +115,19 @@ def scores_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def failure_lines(failures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each reason, naming everything that failed for it."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for failure in failures:
+        what = f"{failure['evaluator']} {failure['task']}".strip()
+        reasons.setdefault(failure["reason"], {}).setdefault(failure["config"], []).append(what)
+    return [
+        "; ".join(f"{config}: {', '.join(dict.fromkeys(whats))}" for config, whats in found.items())
+        + f" failed: {reason}"
+        for reason, found in reasons.items()
+    ]
+
+
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Mapping[str, Any] | None]]]:
     """Group the rows of a data set: a multiple-choice task, its sibling and its text-answer variant."""
     groups: dict[str, dict[str, Mapping[str, Any] | None]] = {}
@@ -149,8 +165,3 @@ def _bounds(summary: Mapping[str, Any], name: str) -> str:
     if summary[name] is None:
         return ""
     return f"{summary[name]:.2f} [{summary[f'{name}_low']:.2f}, {summary[f'{name}_high']:.2f}]"
-
-
-def _failure(failure: Mapping[str, Any]) -> str:
-    what = f"{failure['evaluator']} {failure['task']}".strip()
-    return f"{failure['config']}: {what} failed: {failure['reason']}"

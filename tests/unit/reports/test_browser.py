@@ -27,12 +27,14 @@ const rising = scores();
 const pairs = document.querySelector("table.pairs");
 const baselines = pairs.querySelectorAll("thead tr:last-child .sort");
 baselines[3].click();
-const generation = [...pairs.tBodies[0].rows].map((row) => [...row.cells].flatMap((c) => Array(c.colSpan).fill(c))[5].dataset.v ?? "");
+const wide = (row) => [...row.cells].flatMap((cell) => Array(cell.colSpan).fill(cell));
+const generation = [...pairs.tBodies[0].rows].map((row) => wide(row)[5].dataset.v ?? "");
 const filter = document.querySelector("input.filter");
 filter.value = "8TAGS gen";
 filter.dispatchEvent(new Event("input"));
 const left = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
-document.title = JSON.stringify({ falling, rising, generation, left, download: !document.getElementById("download").hidden });
+const download = !document.getElementById("download").hidden;
+document.title = JSON.stringify({ falling, rising, generation, left, download });
 """
 
 
@@ -40,7 +42,9 @@ document.title = JSON.stringify({ falling, rising, generation, left, download: !
 def chromium():
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not found:
-        pytest.fail("Chromium is not installed: `apt-get install chromium`, or leave these tests out with -m 'not browser'.")
+        pytest.fail(
+            "Chromium is not installed: `apt-get install chromium`, or leave these tests out with -m 'not browser'."
+        )
     return found
 
 
@@ -59,7 +63,12 @@ def test_report_shows_without_errors(chromium, tmp_path):
     page.write_text(render(synthetic_comparison()), encoding="utf-8")
     dom, console = browse(chromium, page, tmp_path)
     assert console == []
-    for said in ("Embedded data: not the leaderboard.", "Dissociated", "Multiple choice kept", "żółwiu, który chciał latać"):
+    for said in (
+        "Embedded data: not the leaderboard.",
+        "Dissociated",
+        "Multiple choice kept",
+        "żółwiu, który chciał latać",
+    ):
         assert said in dom
 
 
@@ -78,7 +87,9 @@ def test_sorting_and_filtering(chromium, tmp_path):
     script = asset("report.js")
     document = render(synthetic_comparison())
     document = document.replace(script, script + PROBE)
-    document = document.replace(html.escape(content_policy(script)).replace("&#x27;", "&#39;"), content_policy(script + PROBE))
+    document = document.replace(
+        html.escape(content_policy(script)).replace("&#x27;", "&#39;"), content_policy(script + PROBE)
+    )
     page = tmp_path / "report.html"
     page.write_text(document, encoding="utf-8")
     dom, console = browse(chromium, page, tmp_path)

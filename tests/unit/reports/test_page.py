@@ -13,13 +13,12 @@ import typing
 from html.parser import HTMLParser
 
 import pytest
-from qharness_reports import render, write_report
-from qharness_reports.page import script_safe_json
-from qharness_reports.testing import NOTICE, synthetic_comparison
-
 from qharness.errors import PluginError, Unwritable
 from qharness.records import ReportSection
 from qharness.results import shape
+from qharness_reports import render, write_report
+from qharness_reports.page import script_safe_json
+from qharness_reports.testing import NOTICE, synthetic_comparison
 
 HOSTILE = "</script></style><script>alert('x')</script><img src=https://evil.example onerror=alert(1)>\"'&"
 
@@ -149,7 +148,9 @@ def test_a_large_comparison_stays_within_the_budget(comparison):
     large = copy.deepcopy(comparison)
     for free in large["free"].values():
         example = free["examples"][0]
-        free["examples"] = [example | {"id": str(i), "text": "Pewnego dnia żółw poszedł w świat. " * 60} for i in range(20)]
+        free["examples"] = [
+            example | {"id": str(i), "text": "Pewnego dnia żółw poszedł w świat. " * 60} for i in range(20)
+        ]
     item = large["generations"][0]
     for response in item["responses"].values():
         response["text"] = "odpowiedź " * 50

@@ -60,7 +60,17 @@ def test_every_task_and_metric_is_in_the_matrix(comparison):
     assert len(rows) == len(set(rows)) == len(comparison["tasks"]) + len(comparison["other_metrics"])
 
 
-CELL = {"value": 0.6, "delta": -0.2, "low": -0.3, "high": -0.1, "p_holm": 0.001, "mde": 0.1, "invalid_rate": 0.25, "no_evidence": False, "failed": None}  # fmt: skip
+CELL = {
+    "value": 0.6,
+    "delta": -0.2,
+    "low": -0.3,
+    "high": -0.1,
+    "p_holm": 0.001,
+    "mde": 0.1,
+    "invalid_rate": 0.25,
+    "no_evidence": False,
+    "failed": None,
+}
 
 
 def test_only_a_significant_loss_is_tinted():
@@ -103,14 +113,18 @@ def test_an_unknown_verdict_keeps_its_name(comparison):
 
 
 def test_evidence_leaves_out_what_was_not_measured():
-    assert evidence_sentence({"index": 0.5, "index_low": 0.4, "index_high": 0.6}, None) == "Dissociation index 0.50 [0.40, 0.60]."
+    assert (
+        evidence_sentence({"index": 0.5, "index_low": 0.4, "index_high": 0.6}, None)
+        == "Dissociation index 0.50 [0.40, 0.60]."
+    )
     assert evidence_sentence({"degenerate_rate": None}, None) == "No evidence was measured."
 
 
 def test_headline_of_one_configuration_tells_its_figures(comparison):
     comparison["configurations"] = [c for c in comparison["configurations"] if c["id"] in ("fp16", "spin")]
     assert headline(comparison) == (
-        "spinquant at 2.19 stored bits per weight keeps 86\u202f% of multiple choice and 37\u202f% of generation: dissociated."
+        "spinquant at 2.19 stored bits per weight keeps 86\u202f% of multiple choice "
+        "and 37\u202f% of generation: dissociated."
     )
 
 
@@ -128,7 +142,7 @@ def test_points_without_numbers_are_left_out(comparison):
 
 def test_artifacts_are_found_by_digest_before_plugin(comparison):
     seeds = copy.deepcopy(comparison["artifacts"][0])
-    comparison["artifacts"].append(seeds | {"artifact_digest": "sha256:quip", "stored_bpw": 9.0})
+    comparison["artifacts"].append(seeds | {"digest": "sha256:quip", "stored_bpw": 9.0})
     config = next(c for c in configurations(comparison) if c.id == "quip")
     assert artifact_of(comparison, config)["stored_bpw"] == 9.0
 

@@ -16,6 +16,7 @@ from qharness.results.shape import Comparison, Summary, TaskCell, TaskRow
 from qharness.results.tables import print_run
 from rich.console import Console
 from scipy import stats
+from sklearn.metrics import f1_score
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,34 @@ def test_a_score_that_no_formula_reproduces_is_shown_and_not_tested(make_run, su
     run.write_task(other, "gen", "polish_cbd_regex", samples_of(part), wrong)
     found = cell(compare([run], suite), "polish_cbd_regex", "other")
     assert (found["value"], found["p"], found["delta"]) == (0.123, None, None)
+
+
+def test_f1_counts_labels_that_are_only_predicted_and_unreadable_answers(make_run, suite):
+    run = make_run("fp16", finish=False)
+    part = next(p for p in run.parts() if p.key.task == "polish_cbd_regex")
+    template = [s for s in samples_of(part) if s.metric == "f1"]
+    other, guesses = replace(part.cell, plugin="other"), {}
+    for cell_, seed in ((part.cell, 0), (other, 1)):
+        rng = np.random.default_rng(seed)
+        guesses[cell_.plugin] = rng.choice(["B", "C", "D", "F", "[invalid]"], 25)
+        rows = [replace(s, gold="BCD"[s.doc_id % 3], prediction=guesses[cell_.plugin][s.doc_id]) for s in template]
+        index = [["A", "B", "C", "D", "E", "F"].index(g) if len(g) == 1 else 0 for g in guesses[cell_.plugin]]
+        value = f1_score([1 + i % 3 for i in range(25)], index, average="macro")
+        result = replace(next(r for r in part.results if r.metric == "f1"), value=float(value))
+        run.write_task(cell_, "gen", "polish_cbd_regex", rows, [result])
+    found = cell(compare([run], suite), "polish_cbd_regex", "other")
+    assert found["test"] == "paired clustered bootstrap"
+    assert found["delta"] is not None
+
+
+def test_a_task_with_shots_of_its_own_stays_in_the_average(make_run, suite):
+    run = make_run("fp16", finish=False)
+    whole = compare([run], suite)["averages"]["fp16"]
+    part = next(p for p in run.parts() if p.key.task == "polish_poquad_open_book")
+    samples = samples_of(part)
+    part.path.unlink()
+    run.write_task(part.cell, "gen", part.key.task, samples, [replace(r, num_fewshot=0) for r in part.results])
+    assert compare([run], suite)["averages"]["fp16"] == whole
 
 
 def test_verdicts_are_stored_as_rows(comparison):

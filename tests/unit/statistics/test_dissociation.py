@@ -106,11 +106,11 @@ def test_a_dead_model_is_collapsed_never_dissociated(dead, n):
 
 def test_index_is_paired_and_its_interval_covers_the_truth():
     covered = 0
-    for s in range(40):
+    for s in range(24):
         result = dissociation(model(np.random.default_rng(100 + s), 120, 0.8, 0.4), draws=500)
         assert result.index is not None
         covered += not result.index.excludes(0.4)
-    assert covered >= 34
+    assert covered >= 20
 
 
 def test_the_same_answers_in_both_ways_give_an_index_of_exactly_zero():
@@ -177,10 +177,12 @@ LOOPS = Degeneration(20, 14)
         (Evidence(NONE, NONE, Interval(0, 0, 0), 225, decode=DecodeAgreement(225, 80, 1.3)), "collapsed"),
         (Evidence(WHOLE, WHOLE, Interval(0, 0, 0), 900, decode=DecodeAgreement(225, 223, 0.02)), "healthy"),
         (Evidence(HALF, HALF, Interval(0, -0.1, 0.1), 900), "uniform_damage"),
-        (Evidence(Interval(0.6, 0.1, 1.1), Interval(0.6, 0.1, 1.1), Interval(0, -0.6, 0.6), 30), "inconclusive"),
+        (Evidence(Interval(0.6, 0.1, 1.1), Interval(0.6, 0.1, 1.1), Interval(0, -0.6, 0.6), 90), "inconclusive"),
         (Evidence(Interval(0.95, 0.8, 1.1), Interval(0.95, 0.8, 1.1), Interval(0, -0.2, 0.2), 90), "inconclusive"),
         (Evidence(WHOLE, None, None, 900), "inconclusive"),
         (Evidence(), "inconclusive"),
+        (Evidence(Interval(1, 1, 1), Interval(1, 1, 1), Interval(0, 0, 0), 27), "inconclusive"),
+        (Evidence(Interval(0, 0, 0), Interval(0, 0, 0), Interval(0, 0, 0), 27), "inconclusive"),
     ],
 )
 def test_rules(given, expected):

@@ -101,6 +101,16 @@ def test_switching_the_attention_function_afterwards_is_noticed(make, host, ids)
         model(ids)
 
 
+def test_attention_that_keeps_its_keys_to_itself_is_noticed(make, host, ids) -> None:
+    model = make()
+    attention = model.model.layers[0].self_attn
+    forward = type(attention).forward
+    attach_transforms(model, r3(), {}, host, kv_bits=4)
+    attention.forward = lambda *a, past_key_values=None, **k: forward(attention, *a, past_key_values=None, **k)
+    with pytest.raises(MissingTransform, match="did not hand its keys"):
+        model(ids)
+
+
 def test_r3_is_not_needed_with_an_unquantized_cache(make, host) -> None:
     outcome = attach_transforms(make(), [r4(), *r3()], {}, host)
     assert [t.entry.id for t in outcome.attached] == ["r4"]
