@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def folded_block(block: nn.Module, architecture: Architecture, dtype: torch.dtype) -> dict[str, Tensor]:
+def folded_block(block: nn.Module, architecture: Architecture, dtype: torch.dtype, device: str) -> dict[str, Tensor]:
     """Return a block's parameters with its two RMSNorm weights folded in: W <- W diag(gamma), gamma <- 1.
 
     Args:
         block: A decoder block; not changed.
         architecture: Where its parts are.
         dtype: Type of the result; the products are taken in float64.
+        device: Device of the work and of the result.
     """
-    found = {name: parameter.detach() for name, parameter in block.named_parameters()}
+    found = {name: parameter.detach().to(device) for name, parameter in block.named_parameters()}
     behind = {
         architecture.input_norm: (architecture.q, architecture.k, architecture.v),
         architecture.post_norm: (architecture.gate, architecture.up),

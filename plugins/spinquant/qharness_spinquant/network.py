@@ -54,7 +54,7 @@ class RotatedNetwork:
         self.epsilon = float(architecture.module(model, architecture.final_norm).variance_epsilon)
 
     def _folded(self, block: nn.Module) -> dict[str, Tensor]:
-        weights = folded_block(block, self.architecture, torch.float32)
+        weights = folded_block(block, self.architecture, torch.float32, self.device)
         if not self.options.no_had:
             weights = merge_r4(weights, self.architecture, self.r4_block)
         return {name: tensor.to(self.device, self.dtype) for name, tensor in weights.items()}

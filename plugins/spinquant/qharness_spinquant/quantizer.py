@@ -71,11 +71,10 @@ class SpinQuant:
         if not self.options.no_had and not is_known(head_dim_of(config)):
             notes["r3"] = f"none: no Hadamard matrix of size {head_dim_of(config)} is known"
         gammas = _norm_weights(model, names)
-        merge_rotations(
-            model, names, rotations, None if self.options.no_had else (r4_block or config.intermediate_size)
-        )
+        merged_block = None if self.options.no_had else (r4_block or config.intermediate_size)
+        merge_rotations(model, names, rotations, merged_block, context.device)
         transforms = self._transforms(names, config.intermediate_size, head_dim_of(config), r4_block)
-        mapping = self._hessian_map(names, rotations, gammas, r4_block)
+        mapping = self._hessian_map(names, rotations, gammas, r4_block, context.device)
         return Prepared(transforms=transforms, hessian_map=mapping, notes=notes)
 
     def quantize(self, linear: nn.Linear, context: LinearContext) -> GridLinear:
@@ -106,17 +105,19 @@ class SpinQuant:
         return entries
 
     def _hessian_map(
-        self, names: Architecture, rotations: Rotations, gammas: dict[str, Tensor], r4_block: int | None
+        self, names: Architecture, rotations: Rotations, gammas: dict[str, Tensor], r4_block: int | None, device: str
     ) -> HessianMap:
+        r1, r2 = rotations.r1.to(device), rotations.r2.to(device)
+
         def rotate(name: str, hessian: Tensor) -> Tensor:
             index, _, linear = name.removeprefix(f"{names.blocks}.").partition(".")
-            h = hessian.double()
+            h = hessian.to(device).double()
             if linear == names.o:
-                h = rotate_hessian(h, rotations.r2[int(index)])
+                h = rotate_hessian(h, r2[int(index)])
             elif linear != names.down:
                 norm = names.post_norm if linear in (names.gate, names.up) else names.input_norm
-                inverse = 1 / gammas[f"{names.blocks}.{index}.{norm}"]
-                h = rotate_hessian(inverse[:, None] * h * inverse, rotations.r1)
+                inverse = 1 / gammas[f"{names.blocks}.{index}.{norm}"].to(device)
+                h = rotate_hessian(inverse[:, None] * h * inverse, r1)
             elif not self.options.no_had:
                 h = hadamard_transform(hadamard_transform(h, block=r4_block).T, block=r4_block)
             return ((h + h.T) / 2).float()
@@ -127,14 +128,23 @@ class SpinQuant:
 def _norm_weights(model: PreTrainedModel, names: Architecture) -> dict[str, Tensor]:
     """Return the norms' weights before they are folded, float64, by full name."""
     return {
-        f"{names.blocks}.{index}.{norm}": names.module(model, f"{names.blocks}.{index}.{norm}").weight.detach().double()
+        f"{names.blocks}.{index}.{norm}": names.module(model, f"{names.blocks}.{index}.{norm}")
+        .weight.detach()
+        .double()
+        .clone()
         for index in range(model.config.num_hidden_layers)
         for norm in (names.input_norm, names.post_norm)
     }
 
 
 @torch.no_grad()
-def merge_rotations(model: PreTrainedModel, names: Architecture, rotations: Rotations, r4_block: int | None) -> None:
+def merge_rotations(
+    model: PreTrainedModel,
+    names: Architecture,
+    rotations: Rotations,
+    r4_block: int | None,
+    device: str = "cpu",
+) -> None:
     """Fold the norms and merge R1, R2 and R4's half into the weights, in float64, rounded once to the model's type.
 
     Args:
@@ -142,14 +152,16 @@ def merge_rotations(model: PreTrainedModel, names: Architecture, rotations: Rota
         names: Where its parts are.
         rotations: R1 and all R2, orthogonal.
         r4_block: Block of R4's Hadamard (the whole size for one block); None merges no R4.
+        device: Device of the work; one block is on it at a time.
     """
+    r1, r2 = rotations.r1.to(device), rotations.r2.to(device)
     head, embedding = names.module(model, names.head), names.module(model, names.embedding)
-    head.weight.data = (folded_head(model, names) @ rotations.r1).to(head.weight.dtype)
-    embedding.weight.data = (embedding.weight.double() @ rotations.r1).to(embedding.weight.dtype)
+    head.weight.data = (folded_head(model, names).to(device) @ r1).to(head.weight)
+    embedding.weight.data = (embedding.weight.double().to(device) @ r1).to(embedding.weight)
     names.module(model, names.final_norm).weight.data.fill_(1)
     for index, block in enumerate(names.module(model, names.blocks).children()):
-        found = rotate_block(folded_block(block, names, torch.float64), names, rotations.r1, rotations.r2[index])
+        found = rotate_block(folded_block(block, names, torch.float64, device), names, r1, r2[index])
         if r4_block is not None:
             found = merge_r4(found, names, r4_block)
         for name, parameter in block.named_parameters():
-            parameter.data = found[name].to(parameter.dtype)
+            parameter.data = found[name].to(parameter)
