@@ -45,13 +45,18 @@ class RotatedNetwork:
     ) -> None:
         self.model, self.architecture, self.options, self.r4_block = model, architecture, options, r4_block
         self.device = device
-        self.saves_memory = torch.device(device).type == "cuda"
-        self.dtype = torch.bfloat16 if self.saves_memory else torch.float32
+        self.saves_memory, self.dtype = self.precision(device)
         self.blocks = list(architecture.module(model, architecture.blocks).children())
         self.weights = [self._folded(block) for block in self.blocks]
         self.head = folded_head(model, architecture).to(device, self.dtype)
         self.head_dim = head_dim_of(model.config)
         self.epsilon = float(architecture.module(model, architecture.final_norm).variance_epsilon)
+
+    @staticmethod
+    def precision(device: str) -> tuple[bool, torch.dtype]:
+        """Return whether blocks are run again in the backward pass, and the type of weights and activations."""
+        on_gpu = torch.device(device).type == "cuda"
+        return on_gpu, torch.bfloat16 if on_gpu else torch.float32
 
     def _folded(self, block: nn.Module) -> dict[str, Tensor]:
         weights = folded_block(block, self.architecture, torch.float32, self.device)
@@ -69,7 +74,7 @@ class RotatedNetwork:
             quantized: Whether weights (or activations) are quantized; if not, the loss does not depend on r1, r2.
         """
         inputs = first_inputs(self.model, self.architecture, tokens, tokens_per_batch=tokens.numel())
-        keywords = to_device(inputs.keywords[0], self.device)
+        keywords = to_device(inputs.keywords[0], self.device, self.dtype)
         hidden = inputs.hidden[0].to(self.device, self.dtype) @ r1.to(self.dtype)
         for index in range(len(self.blocks)):
             run = partial(self._run_block, index, keywords, quantized)

@@ -190,6 +190,24 @@ def test_the_loss_depends_on_the_rotations_only_through_quantization(trained):
         assert abs(quantized[0] - quantized[1]) > 1e-4
 
 
+def test_saving_memory_changes_no_gradient(trained, monkeypatch):
+    model = copy.deepcopy(trained)
+    names = architecture_of(model.config)
+    untie_head(model, names)
+    tokens, begin = _sentences(4, 32, 7), start((64, 16, 2), 0)[0]
+    found = []
+    for saves, dtype in ((False, torch.float32), (True, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(RotatedNetwork, "precision", staticmethod(lambda _, pair=(saves, dtype): pair))
+        network = RotatedNetwork(model, names, Options(), None, "cpu")
+        r1, r2 = begin.r1.float().requires_grad_(), begin.r2.float().requires_grad_()
+        network.loss(tokens, r1, r2).backward()
+        found.append((r1.grad, r2.grad))
+    for plain, saving in zip(found[0], found[1], strict=True):
+        assert torch.allclose(plain, saving, atol=1e-6)
+    for plain, coarse in zip(found[0], found[2], strict=True):
+        assert torch.nn.functional.cosine_similarity(plain.flatten(), coarse.flatten(), 0) > 0.5
+
+
 def test_learning_lowers_the_loss_of_a_model_that_two_bits_hurt(tmp_path):
     demo = pytest.importorskip("qharness_demo")
     from qharness_demo.corpus import calibration_text
