@@ -229,7 +229,7 @@ def _summary(mc: float, gen: float, bad: float) -> dict[str, Any]:
 def _free(gen: float, bad: float) -> dict[str, Any]:
     text = FLUENT if gen > 0.5 else LOOPING if gen > 0.05 else "ę ę ę ę ą ó " * 24
     return {
-        "metrics": {"degenerate_rate": bad, "seq_rep_4": bad * 0.7, "distinct_2": 1 - bad * 0.8, "mean_tokens": 214.0},
+        "metrics": {"degenerate": bad, "seq_rep_4": bad * 0.7, "distinct_2": 1 - bad * 0.8, "mean_tokens": 214.0},
         "examples": [
             {"id": i, "register": register, "prompt": prompt, "text": text} for i, register, prompt in PROMPTS
         ],

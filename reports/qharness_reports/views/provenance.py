@@ -48,7 +48,7 @@ def headings(comparison: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]
         "data": chosen.get("data"),
         "documents a task": f"at most {chosen['limit']}" if chosen.get("limit") else "all",
         "seed": chosen.get("seed"),
-        "created": run.get("created"),
+        "created": str(run.get("created") or "")[:16].replace("T", " "),
         "run": run.get("run_id"),
     }
     shown = [(name, plain(value)) for name, value in facts.items() if value not in (None, "", [])]
