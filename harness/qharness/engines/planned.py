@@ -48,14 +48,14 @@ def run_planned(
     """
     answers: dict[int, A] = {}
     for batch in batches:
-        stored = [cache.get(keys[index]) for index in batch.members] if cache else [None]
+        stored = [cache.get(keys[index]) for index in batch.members] if cache is not None else [None]
         if None not in stored:
             answers.update(
                 (index, make(*fields)) for index, fields in zip(batch.members, stored, strict=True) if fields
             )
         else:
             fresh = batch.compute()
-            if cache:
+            if cache is not None:
                 cache.put({keys[index]: list(answer) for index, answer in fresh.items()})
             answers.update(fresh)
         progress(len(answers), len(keys))

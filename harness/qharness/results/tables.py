@@ -29,8 +29,8 @@ def print_run(run: RunDirectory, console: Console) -> None:
         if run.notice:
             console.print(f"NOTE: {run.notice}", style="bold", markup=False)
         console.print(scores_table(run.result_rows()))
-        for failure in run.failures():
-            console.print(_failure(failure), style="red", markup=False)
+        for line in failure_lines(run.failures()):
+            console.print(line, style="red", markup=False)
         return
     for renderable in comparison_tables(comparison, console.width):
         console.print(renderable)
@@ -54,7 +54,7 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
         line.append(verdict["verdict"].replace("_", " "), style=f"bold {COLOURS.get(verdict['verdict'], '')}".strip())
         line.append(f". {verdict['evidence'].get('reason', '')}")
         parts.append(line)
-    parts += [Text(_failure(failure), style="red") for failure in comparison["failures"]]
+    parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
     parts += [Text(f"Note: {warning}", style="dim") for warning in comparison["warnings"]]
     return parts
 
@@ -115,6 +115,19 @@ def scores_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def failure_lines(failures: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each reason, naming everything that failed for it."""
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for failure in failures:
+        what = f"{failure['evaluator']} {failure['task']}".strip()
+        reasons.setdefault(failure["reason"], {}).setdefault(failure["config"], []).append(what)
+    return [
+        "; ".join(f"{config}: {', '.join(dict.fromkeys(whats))}" for config, whats in found.items())
+        + f" failed: {reason}"
+        for reason, found in reasons.items()
+    ]
+
+
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Mapping[str, Any] | None]]]:
     """Group the rows of a data set: a multiple-choice task, its sibling and its text-answer variant."""
     groups: dict[str, dict[str, Mapping[str, Any] | None]] = {}
@@ -152,8 +165,3 @@ def _bounds(summary: Mapping[str, Any], name: str) -> str:
     if summary[name] is None:
         return ""
     return f"{summary[name]:.2f} [{summary[f'{name}_low']:.2f}, {summary[f'{name}_high']:.2f}]"
-
-
-def _failure(failure: Mapping[str, Any]) -> str:
-    what = f"{failure['evaluator']} {failure['task']}".strip()
-    return f"{failure['config']}: {what} failed: {failure['reason']}"
