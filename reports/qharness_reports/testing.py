@@ -177,7 +177,7 @@ def _tasks(rng: random.Random) -> list[dict[str, Any]]:
         tasks.append({
             "task": task, "short": short, "kind": kind, "evaluator": kind, "template": "plain",
             "metric": metric, "filter": choice, "dataset": dataset,
-            "sibling": sibling, "is_official": is_official, "baseline": official, "constant": constant,
+            "sibling": sibling, "is_official": is_official, "is_main": True, "baseline": official, "constant": constant,
             "num_fewshot": 5, "data": "embedded", "cells": cells,
         })  # fmt: skip
     return tasks

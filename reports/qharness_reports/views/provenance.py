@@ -43,7 +43,7 @@ def headings(comparison: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]
     tasks = comparison.get("tasks", ())
     facts = {
         "suite": chosen.get("suites"),
-        "tasks": sum(bool(task["is_official"]) for task in tasks) or None,
+        "tasks": sum(bool(task["is_official"] and task["is_main"]) for task in tasks) or None,
         "shots": sorted({task["num_fewshot"] for task in tasks}) or None,
         "data": chosen.get("data"),
         "documents a task": f"at most {chosen['limit']}" if chosen.get("limit") else "all",

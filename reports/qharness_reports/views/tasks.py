@@ -211,7 +211,10 @@ def pair_tasks(tasks: Sequence[Mapping[str, Any]]) -> list[Group]:
 
 
 def _are_siblings(mc: Mapping[str, Any], gen: Mapping[str, Any]) -> bool:
-    return bool(gen.get("sibling") == mc["task"] or (mc.get("sibling") and mc["sibling"] == gen["task"]))
+    """Whether two tasks share their documents; further rows of a task pair only within their own protocol."""
+    named = gen.get("sibling") == mc["task"] or (mc.get("sibling") and mc["sibling"] == gen["task"])
+    same = all(mc[key] == gen[key] for key in ("num_fewshot", "data", "template"))
+    return bool(named and mc["is_main"] == gen["is_main"] and (mc["is_main"] or same))
 
 
 def _side(task: Mapping[str, Any] | None, config: str, reference: str | None, span: float) -> Side | None:

@@ -55,6 +55,16 @@ def test_a_sibling_named_by_one_side_only_is_found(comparison):
     assert all(group.gen for group in pair_tasks(comparison["tasks"]) if group.label in ("8tags", "dyk", "psc"))
 
 
+def test_rows_of_another_protocol_pair_among_themselves(comparison):
+    zero_shot = [
+        task | {"num_fewshot": 0, "is_main": False, "short": f"{task['short']} (0-shot)"}
+        for task in comparison["tasks"]
+        if task["short"] in ("8tags_mc", "8tags_g")
+    ]
+    groups = [group for group in pair_tasks([*comparison["tasks"], *zero_shot]) if group.mc and "8tags" in group.label]
+    assert [(g.mc["num_fewshot"], g.gen["num_fewshot"], bool(g.text)) for g in groups] == [(5, 5, True), (0, 0, False)]
+
+
 def test_every_task_and_metric_is_in_the_matrix(comparison):
     rows = [(row.head.name, row.head.metric) for row in (*matrix(comparison), *matrix(comparison, "other_metrics"))]
     assert len(rows) == len(set(rows)) == len(comparison["tasks"]) + len(comparison["other_metrics"])
