@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from qharness.records import ReportSection
-
 from qharness_reports.figures.bars import draw_bars
 from qharness_reports.figures.dumbbell import axis_end, draw_dumbbell
 from qharness_reports.figures.plane import draw_plane

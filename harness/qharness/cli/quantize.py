@@ -26,9 +26,7 @@ from qharness.cli import options
 @options.runs_option
 @options.json_option
 @options.plugin_switch
-def command(
-    plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[str, ...], **choices: Any
-) -> None:
+def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[str, ...], **choices: Any) -> None:
     """Quantize a model into an artifact."""
     from qharness.jobs.artifacts import build_artifact
     from qharness.jobs.device import resolve_device, resolve_dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+
 from qharness_reports.formats import decimal, interval, plain, points, size
 from qharness_reports.testing import synthetic_comparison
 from qharness_reports.views.configurations import configurations
