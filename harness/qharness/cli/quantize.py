@@ -14,7 +14,7 @@ from qharness.cli import options
 @click.command(
     "quantize",
     epilog="Examples: qharness quantize --plugin rtn --out rtn-demo; "
-    "qharness quantize --plugin spinquant --set spinquant.group_size=128 --model ./model --text file:text.txt --out DIR",
+    "qharness quantize --plugin spinquant --set spinquant.group_size=128 --model ./model --text file:a.txt --out DIR",
 )
 @click.option("--plugin", required=True, metavar="NAME", help="Quantizer.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the artifact.")
