@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+
 from qharness.errors import PluginError, Unwritable
 from qharness.records import ReportSection
-
 from qharness_reports.sections import BUILTIN
 from qharness_reports.templating import asset, fill
 from qharness_reports.views.provenance import headings

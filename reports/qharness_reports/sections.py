@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from qharness.records import ReportSection
-
 from qharness_reports.figures.bars import draw_bars
 from qharness_reports.figures.dumbbell import axis_end, draw_dumbbell
 from qharness_reports.figures.plane import draw_plane
@@ -53,8 +52,8 @@ def render_pairs(comparison: Comparison) -> str:
 
 def render_matrix(comparison: Comparison) -> str:
     """Return every task under every configuration."""
-    rows = matrix(comparison)
-    return fill("matrix.html.j2", rows=rows, configs=configurations(comparison)) if rows else ""
+    rows, further = matrix(comparison), matrix(comparison, "other_metrics")
+    return fill("matrix.html.j2", rows=rows, further=further, configs=configurations(comparison)) if rows else ""
 
 
 def render_free(comparison: Comparison) -> str:

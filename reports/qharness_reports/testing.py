@@ -177,7 +177,7 @@ def _tasks(rng: random.Random) -> list[dict[str, Any]]:
         tasks.append({
             "task": task, "short": short, "kind": kind, "evaluator": kind, "template": "plain",
             "metric": metric, "filter": choice, "dataset": dataset,
-            "sibling": sibling, "is_official": is_official, "baseline": official, "constant": constant,
+            "sibling": sibling, "is_official": is_official, "is_main": True, "baseline": official, "constant": constant,
             "num_fewshot": 5, "data": "embedded", "cells": cells,
         })  # fmt: skip
     return tasks
@@ -229,7 +229,7 @@ def _summary(mc: float, gen: float, bad: float) -> dict[str, Any]:
 def _free(gen: float, bad: float) -> dict[str, Any]:
     text = FLUENT if gen > 0.5 else LOOPING if gen > 0.05 else "ę ę ę ę ą ó " * 24
     return {
-        "metrics": {"degenerate_rate": bad, "seq_rep_4": bad * 0.7, "distinct_2": 1 - bad * 0.8, "mean_tokens": 214.0},
+        "metrics": {"degenerate": bad, "seq_rep_4": bad * 0.7, "distinct_2": 1 - bad * 0.8, "mean_tokens": 214.0},
         "examples": [
             {"id": i, "register": register, "prompt": prompt, "text": text} for i, register, prompt in PROMPTS
         ],

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from qharness.records import Kind, Suite, TaskSpec
-
 from qharness_tasks_pl.constant_predictor import best_constant_score
 from qharness_tasks_pl.data.sets import DATA_SETS
 from qharness_tasks_pl.leaderboard import normalized

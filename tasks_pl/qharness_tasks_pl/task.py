@@ -7,8 +7,8 @@ from typing import Any
 
 from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
-from qharness.errors import MissingData
 
+from qharness.errors import MissingData
 from qharness_tasks_pl.data.splits import Splits
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from qharness.host import Host
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
+
+from qharness.host import Host
 
 VOCABULARY = 96
 SIZES = dict(

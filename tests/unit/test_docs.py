@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import is_typeddict
 
 import pytest
+
 from qharness import hookspecs, records
 from qharness.results import schema, shape
 

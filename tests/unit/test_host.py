@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+
 from qharness import API_VERSION, hookimpl
 from qharness.errors import PluginError, UnknownName, UsageError
 from qharness.host import HOOK_OF, NOUNS, Host

@@ -45,9 +45,7 @@ def start_run(plan: RunPlan, host: Host, runs: Path) -> RunDirectory:
         "seed": plan.seed,
         "calibration": calibration_name(plan),
     }
-    return RunDirectory.create(
-        runs, plan.to_json(), environment=environment(), notice=plan.notice(host), common=common
-    )
+    return RunDirectory.create(runs, plan.to_json(), environment=environment(), notice=plan.notice(host), common=common)
 
 
 def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False) -> RunOutcome:

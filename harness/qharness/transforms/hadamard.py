@@ -32,6 +32,7 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
         MissingTransform: The map is no Hadamard map that this version generates, or its sign vector is absent.
     """
     import torch
+
     from qharness_kernels.hadamard import factor
 
     if spec.type != "hadamard":

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-import qharness_rtn
 import torch
+
+import qharness_rtn
 from qharness.quantization.base import LinearContext
 from qharness_rtn.quantizer import RoundToNearest
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from qharness import hookimpl
 from qharness.records import QuantizerRecord
-
 from qharness_spinquant.options import Options
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from qharness.models.architecture import Architecture
     from transformers import PreTrainedModel
+
+    from qharness.models.architecture import Architecture
 
 
 def folded_block(block: nn.Module, architecture: Architecture, dtype: torch.dtype, device: str) -> dict[str, Tensor]:

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from qharness.results.files import write_atomically
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from qharness.results.files import write_atomically
 from qharness_spinquant.cayley import cayley_step
 from qharness_spinquant.network import RotatedNetwork
 from qharness_spinquant.rotation import orthogonality_error, polar, random_hadamard
 
 if TYPE_CHECKING:
     from qharness.quantization.base import ModelContext
-
     from qharness_spinquant.options import Options
 
 FILE = "rotations.safetensors"

@@ -7,22 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from qharness.calibration.walk import first_inputs, to_device
-from qharness.models.architecture import head_dim_of
-from qharness.rounding.grid import fitting_group
-from qharness_kernels.hadamard import hadamard_transform
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from qharness.calibration.walk import first_inputs, to_device
+from qharness.models.architecture import head_dim_of
+from qharness.rounding.grid import fitting_group
+from qharness_kernels.hadamard import hadamard_transform
 from qharness_spinquant.fakequant import quantize_activations, quantize_weights
 from qharness_spinquant.folding import folded_block, folded_head
 from qharness_spinquant.rotation import merge_r4, rotate_block
 
 if TYPE_CHECKING:
-    from qharness.models.architecture import Architecture
     from transformers import PreTrainedModel
 
+    from qharness.models.architecture import Architecture
     from qharness_spinquant.options import Options
 
 

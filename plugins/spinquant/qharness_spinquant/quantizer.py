@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+
 from qharness.models.architecture import Architecture, head_dim_of
 from qharness.quantization.base import HessianMap, LinearContext, ModelContext, Prepared
 from qharness.quantization.grid_linear import GridLinear
@@ -13,7 +14,6 @@ from qharness.rounding.grid import GridCode, GridSpec, fitting_group
 from qharness.rounding.refit import refit_scales
 from qharness.transforms.contract import TransformEntry, hadamard_entry
 from qharness_kernels.hadamard import hadamard_transform
-
 from qharness_spinquant.folding import folded_block, folded_head, untie_head
 from qharness_spinquant.learning import Rotations, learn, schedule, start
 from qharness_spinquant.network import RotatedNetwork

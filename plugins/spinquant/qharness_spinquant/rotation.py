@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-from qharness_kernels.hadamard import factor, hadamard_dense, hadamard_transform
 from torch import Tensor
+
+from qharness_kernels.hadamard import factor, hadamard_dense, hadamard_transform
 
 if TYPE_CHECKING:
     from qharness.models.architecture import Architecture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
-import qharness.builtin
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+import qharness.builtin
 from qharness.host import Host
 from qharness.models.architecture import architecture_of, head_dim_of
 from qharness.quantization.base import ModelContext
@@ -16,7 +18,6 @@ from qharness_spinquant.learning import start
 from qharness_spinquant.options import Options
 from qharness_spinquant.quantizer import SpinQuant, merge_rotations
 from qharness_spinquant.rotation import orthogonality_error
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 SMALL = dict(vocab_size=96, hidden_size=48, intermediate_size=96, num_hidden_layers=3, max_position_embeddings=64)
 SHAPES = {

@@ -7,6 +7,8 @@ import json
 
 import pytest
 import torch
+from transformers import MistralConfig, MistralForCausalLM
+
 from qharness import builtin
 from qharness.artifacts.digest import model_digest
 from qharness.calibration.corpus import Corpus, pack_corpus
@@ -23,7 +25,6 @@ from qharness_spinquant.learning import learn, schedule, start
 from qharness_spinquant.network import RotatedNetwork
 from qharness_spinquant.options import Options
 from qharness_spinquant.rotation import orthogonality_error, polar
-from transformers import MistralConfig, MistralForCausalLM
 
 FAST = dict(iterations=6, sample_length=32, clip_steps=24)
 
@@ -210,8 +211,9 @@ def test_saving_memory_changes_no_gradient(trained, monkeypatch):
 
 def test_learning_lowers_the_loss_of_a_model_that_two_bits_hurt(tmp_path):
     demo = pytest.importorskip("qharness_demo")
-    from qharness_demo.corpus import calibration_text
     from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from qharness_demo.corpus import calibration_text
 
     model = AutoModelForCausalLM.from_pretrained(demo.MODEL_DIR, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(demo.MODEL_DIR)

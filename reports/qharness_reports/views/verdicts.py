@@ -121,7 +121,7 @@ def _baseline_degenerate(comparison: Mapping[str, Any]) -> float | None:
     for row in comparison["configurations"]:
         if row["is_baseline"]:
             metrics = (comparison.get("free", {}).get(row["id"]) or {}).get("metrics") or {}
-            rate: float | None = metrics.get("degenerate_rate")
+            rate: float | None = metrics.get("degenerate")
             return rate
     return None
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from qharness.artifacts.digest import files_digest, model_digest
 from qharness.artifacts.reader import is_artifact, read_artifact
 from qharness.artifacts.writer import write_artifact
@@ -16,7 +18,6 @@ from qharness.models.loading import load_model
 from qharness.transforms.attach import attach_transforms
 from qharness.transforms.contract import hadamard_entry
 from qharness_kernels.hadamard import hadamard_transform
-from safetensors.torch import load_file, save_file
 
 DOWN = "model.layers.*.mlp.down_proj"
 
@@ -133,8 +134,9 @@ print(float(difference), loaded.digest)
 
 
 def test_auto_model_gives_the_same_model_and_fails_closed(write, host, ids) -> None:
-    from qharness.hf import LoadingOptions, loading_options
     from transformers import AutoModelForCausalLM
+
+    from qharness.hf import LoadingOptions, loading_options
 
     _, info, _, _ = write()
     expected = load_model(LoadRequest(str(info.path), host))

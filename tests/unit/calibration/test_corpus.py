@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 import torch
+
 from qharness import hookimpl
 from qharness.calibration.corpus import pack_corpus
 from qharness.calibration.sources import texts_of

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from qharness.artifacts.digest import model_digest
 from qharness.calibration.corpus import Corpus
 from qharness.calibration.moments import RawInputs
 from qharness.calibration.store import HessianStore, collect_hessians, default_folder
 from qharness.errors import CorruptArtifact, DigestMismatch, MissingData
 from qharness.models.loaded import LoadedModel
-from transformers import LlamaConfig, LlamaForCausalLM
 
 
 @pytest.fixture

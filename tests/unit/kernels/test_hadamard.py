@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from qharness_kernels.hadamard import factor, hadamard_dense, hadamard_matrix, hadamard_transform, is_constructible
 
 ORDERS = [order for order in range(1, 257) if is_constructible(order)]

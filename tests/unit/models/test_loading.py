@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from qharness.errors import CorruptArtifact, MissingModel, UnsupportedArchitecture, UsageError
 from qharness.models.architecture import architecture_of
 from qharness.models.loaded import LoadRequest

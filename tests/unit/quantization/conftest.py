@@ -7,6 +7,8 @@ from typing import Literal
 
 import pytest
 import torch
+from transformers import MistralConfig, MistralForCausalLM
+
 from qharness import hookimpl
 from qharness.artifacts.digest import model_digest
 from qharness.calibration.corpus import Corpus
@@ -17,7 +19,6 @@ from qharness.quantization.grid_linear import GridLinear
 from qharness.records import QuantizerRecord
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.grid import GridCode, GridSpec
-from transformers import MistralConfig, MistralForCausalLM
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+
 from qharness.errors import CorruptArtifact
 from qharness.quantization.grid_linear import GridLinear
 from qharness.quantization.packing import pack, unpack, words_for

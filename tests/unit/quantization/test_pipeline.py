@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+
 from qharness.calibration.store import HessianStore, collect_hessians
 from qharness.errors import DigestMismatch, MissingData, UnknownName, UnsupportedArchitecture, UsageError
 from qharness.models.loaded import LoadRequest

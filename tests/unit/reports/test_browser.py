@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from qharness_reports import render
 from qharness_reports.page import content_policy
 from qharness_reports.templating import asset

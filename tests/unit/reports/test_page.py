@@ -13,6 +13,7 @@ import typing
 from html.parser import HTMLParser
 
 import pytest
+
 from qharness.errors import PluginError, Unwritable
 from qharness.records import ReportSection
 from qharness.results import shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+
 from qharness_reports.formats import decimal, interval, plain, points, size
 from qharness_reports.testing import synthetic_comparison
 from qharness_reports.views.configurations import configurations
@@ -55,8 +56,18 @@ def test_a_sibling_named_by_one_side_only_is_found(comparison):
     assert all(group.gen for group in pair_tasks(comparison["tasks"]) if group.label in ("8tags", "dyk", "psc"))
 
 
+def test_rows_of_another_protocol_pair_among_themselves(comparison):
+    zero_shot = [
+        task | {"num_fewshot": 0, "is_main": False, "short": f"{task['short']} (0-shot)"}
+        for task in comparison["tasks"]
+        if task["short"] in ("8tags_mc", "8tags_g")
+    ]
+    groups = [group for group in pair_tasks([*comparison["tasks"], *zero_shot]) if group.mc and "8tags" in group.label]
+    assert [(g.mc["num_fewshot"], g.gen["num_fewshot"], bool(g.text)) for g in groups] == [(5, 5, True), (0, 0, False)]
+
+
 def test_every_task_and_metric_is_in_the_matrix(comparison):
-    rows = [(row.head.name, row.head.metric) for row in matrix(comparison)]
+    rows = [(row.head.name, row.head.metric) for row in (*matrix(comparison), *matrix(comparison, "other_metrics"))]
     assert len(rows) == len(set(rows)) == len(comparison["tasks"]) + len(comparison["other_metrics"])
 
 
@@ -75,7 +86,7 @@ CELL = {
 
 def test_only_a_significant_loss_is_tinted():
     lost = cell_view(CELL, "gen")
-    assert (lost.score, lost.delta, lost.bounds, lost.tone) == ("60.0", "−20.0", "[−30.0, −10.0]", "loss-2")
+    assert (lost.score, lost.delta, lost.bounds, lost.tone) == ("60.0", "−20.0", "[−30, −10]", "loss-2")
     assert [sign for sign, _ in lost.marks] == ["*"]
     unclear = cell_view(CELL | {"p_holm": 0.2}, "gen")
     assert unclear.tone == "same" and not unclear.is_significant
@@ -105,6 +116,7 @@ def test_cards_hold_verdict_reason_and_stored_bits(comparison):
     assert card.reason == "Retention is 0.86 in multiple choice and 0.37 in generation."
     assert [gauge.text for gauge in card.gauges] == ["86\u202f%", "37\u202f%"]
     assert ("rules that hold", "dissociated, uniform damage") in card.details
+    assert "35\u202f% of free texts degenerate (baseline 0\u202f%)" in card.evidence
 
 
 def test_an_unknown_verdict_keeps_its_name(comparison):

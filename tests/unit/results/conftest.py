@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
+
 from qharness.evaluation.base import TaskFailure
 from qharness.records import Suite, TaskSpec
 from qharness.results.directory import RunDirectory
 from qharness.results.schema import Cell, Result, Sample
 from qharness_tasks_pl.suites import SUITES
-from sklearn.metrics import f1_score
 
 CLASSES = {"8tags": 8, "PolishCyberbullyingDataset": 6, "klej-nkjp-ner": 6, "klej-dyk": 2, "klej-psc": 2, "ppc": 3}
 NOTICE = "embedded data: not the leaderboard"

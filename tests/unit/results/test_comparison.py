@@ -7,6 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
+from scipy import stats
+from sklearn.metrics import f1_score
+
 from qharness.results.comparison import compare, stored_verdicts
 from qharness.results.directory import RunDirectory
 from qharness.results.measured import collect
@@ -14,9 +18,6 @@ from qharness.results.parts import Part, read_samples
 from qharness.results.schema import Cell, Result, Sample
 from qharness.results.shape import Comparison, Summary, TaskCell, TaskRow
 from qharness.results.tables import print_run
-from rich.console import Console
-from scipy import stats
-from sklearn.metrics import f1_score
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 
 import pyarrow.parquet as pq
 import pytest
+
 from qharness.errors import CorruptArtifact, MissingData, Unwritable, UsageError
 from qharness.evaluation.base import TaskFailure
 from qharness.results.directory import NotARun, RunDirectory, UnfinishedRun

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from qharness.errors import UsageError
 from qharness.rounding.code import Tile
 from qharness.rounding.factor import IndefiniteHessian, inverse_factor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from qharness.errors import UsageError
 from qharness.rounding.feedback import proxy_loss, round_with_feedback
 from qharness.rounding.grid import GridCode, GridSpec, fitting_group, round_to_nearest

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import f1_score
+
 from qharness.statistics.bootstrap import _draw_many, bootstrap, cluster_sums, paired_difference, resample
 from qharness.statistics.f1 import f1, f1_columns
 from qharness.statistics.flips import flips
 from qharness.statistics.power import clustered_standard_error, detectable_clustered, detectable_difference
-from scipy import stats
-from sklearn.metrics import f1_score
 
 
 def test_same_seed_same_interval_and_other_seed_another():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from qharness.statistics.dissociation import Dissociation, PairedSet, dissociation
 from qharness.statistics.evidence import DecodeAgreement, Degeneration, Evidence
 from qharness.statistics.intervals import Interval

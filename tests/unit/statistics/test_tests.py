@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from qharness.statistics.holm import holm
 from qharness.statistics.intervals import wilson
 from qharness.statistics.mcnemar import mcnemar
 from qharness.statistics.permutation import sign_flip
-from scipy import stats
 
 
 def outcomes(lost: int, gained: int, same: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from qharness import hookimpl
 from qharness.errors import CorruptArtifact
 from qharness.quantization.base import Prepared

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from qharness.errors import MissingTransform, UnknownName
 from qharness.host import Host
 from qharness.transforms.attach import attach_transforms
