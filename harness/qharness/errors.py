@@ -25,14 +25,15 @@ class UnknownName(UsageError):
         noun: What was looked for, for example `plugin`.
         name: The name that was given.
         known: The names that exist.
+        note: A further sentence, for example on plugins that failed to load.
     """
 
-    def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, noun: str, name: str, known: Iterable[str], note: str = "") -> None:
         names = sorted(known)
         near = get_close_matches(normalize_name(name), [normalize_name(n) for n in names], n=1, cutoff=0.5)
         matches = [n for n in names if near and normalize_name(n) == near[0]]
         hint = f"Did you mean '{matches[0]}'?" if matches else f"Known: {', '.join(names) or 'none'}."
-        super().__init__(f"There is no {noun} '{name}'. {hint}")
+        super().__init__(f"There is no {noun} '{name}'. {hint} {note}".rstrip())
 
 
 class MissingData(QharnessError):

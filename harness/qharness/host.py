@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -16,6 +16,7 @@ from qharness import API_VERSION, hookspecs, records
 from qharness.errors import PluginError, UnknownName, normalize_name
 
 GROUP = "qharness"
+IN_PROCESS = "(in process)"
 HOOK_OF: dict[type, str] = {
     records.QuantizerRecord: "qharness_quantizers",
     records.LoaderRecord: "qharness_loaders",
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PluginStatus:
-    """One installed plugin: its name, distribution, version, and the error if it could not be loaded."""
+    """One installed plugin: name, distribution, version, `loaded`, `disabled` or `failed`, and why it failed."""
 
     name: str
     distribution: str
@@ -88,28 +89,38 @@ class Host:
         for name in blocked:
             if normalize_name(name) not in {normalize_name(k) for k in known}:
                 raise UnknownName("plugin", name, known)
-        seen: set[str] = set()
-        for entry in found:
-            if entry.name not in seen:
-                seen.add(entry.name)
-                self._load(entry)
-        for name, plugin in (extra or {}).items():
-            self._register(name, plugin, "(in process)", "")
         self._offers: dict[type, dict[str, Offer]] = {}
+        for entry in found:
+            self._load(entry)
+        for name, plugin in (extra or {}).items():
+            if not self._is_refused(name, IN_PROCESS, ""):
+                self._register(name, plugin, IN_PROCESS, "")
 
     def _load(self, entry: EntryPoint) -> None:
         dist = entry.dist.name if entry.dist else "unknown"
         version = entry.dist.version if entry.dist else ""
-        if normalize_name(entry.name) in self.blocked:
-            self.status.append(PluginStatus(entry.name, dist, version, "disabled"))
+        if self._is_refused(entry.name, dist, version):
             return
         try:
             plugin = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             self.status.append(PluginStatus(entry.name, dist, version, "failed", reason))
             return
         self._register(entry.name, plugin, dist, version)
+
+    def _is_refused(self, name: str, dist: str, version: str) -> bool:
+        """Record why a plugin is not even imported: it is disabled, or another one has its name."""
+        key = normalize_name(name)
+        if key in self.blocked:
+            self.status.append(PluginStatus(name, dist, version, "disabled"))
+            return True
+        for other in self.status:
+            if normalize_name(other.name) == key:
+                reason = f"distribution '{other.distribution}' has a plugin of this name too; uninstall one of them"
+                self.status.append(PluginStatus(name, dist, version, "failed", reason))
+                return True
+        return False
 
     def _register(self, name: str, plugin: ModuleType | Any, dist: str, version: str) -> None:
         wanted = getattr(plugin, "QHARNESS_API", API_VERSION)
@@ -123,16 +134,20 @@ class Host:
             self.manager.register(plugin, name=name)
             self.manager.check_pending()
         except Exception as error:
-            self.manager.unregister(name=name)
-            self.status.append(PluginStatus(name, dist, version, "failed", str(error)))
+            if self.manager.get_plugin(name) is plugin:
+                self.manager.unregister(name=name)
+            reason = " ".join(str(error).split())
+            self.status.append(PluginStatus(name, dist, version, "failed", reason))
             return
         self.status.append(PluginStatus(name, dist, version, "loaded"))
 
     def offers(self, kind: type[R]) -> dict[str, Offer]:
         """Return all records of a kind by name, each with the plugin that offers it.
 
+        A plugin whose hook fails offers nothing of that kind and is `failed` from then on.
+
         Raises:
-            PluginError: Two plugins offer one name, or a hook fails.
+            PluginError: Two plugins offer one name.
         """
         if kind not in self._offers:
             self._offers[kind] = self._collect(kind)
@@ -146,15 +161,14 @@ class Host:
             try:
                 offered = list(implementation.function())
             except Exception as error:
-                raise PluginError(
-                    f"Plugin '{owner}' failed in {hook}: {error}; run with `-p no:{owner}` to go on without it."
-                ) from error
+                self._mark_failed(owner, f"{hook}: {type(error).__name__}: {error}")
+                continue
+            wrong = next((record for record in offered if not isinstance(record, kind)), None)
+            if wrong is not None:
+                self._mark_failed(owner, f"{hook} returned a {type(wrong).__name__}; it takes {kind.__name__}")
+                continue
             for record in offered:
-                if not isinstance(record, kind):
-                    raise PluginError(
-                        f"Plugin '{owner}' returned a {type(record).__name__} from {hook}; it takes {kind.__name__}."
-                    )
-                key = normalize_name(record.name)  # type: ignore[attr-defined]
+                key = normalize_name(record.name)
                 if key in found:
                     noun = NOUNS[kind]
                     raise PluginError(
@@ -163,6 +177,15 @@ class Host:
                     )
                 found[key] = Offer(record, owner)
         return found
+
+    def _mark_failed(self, name: str, reason: str) -> None:
+        log.warning("Plugin '%s' failed in %s", name, reason)
+        self.status = [
+            replace(status, state="failed", error=reason)
+            if status.name == name and status.state == "loaded"
+            else status
+            for status in self.status
+        ]
 
     def records(self, kind: type[R]) -> list[R]:
         """Return all records of a kind, sorted by name."""
@@ -185,7 +208,11 @@ class Host:
                 raise PluginError(f"Plugin '{status.name}' ({status.distribution}) cannot be loaded: {status.error}")
             if normalize_name(status.name) == key and status.state == "disabled":
                 raise PluginError(f"Plugin '{status.name}' is disabled; drop `-p no:{status.name}` to use it.")
-        raise UnknownName(NOUNS[kind], name, offers)
+        raise UnknownName(NOUNS[kind], name, offers, self._failures())
+
+    def _failures(self) -> str:
+        failed = [f"'{status.name}' ({status.error})" for status in self.status if status.state == "failed"]
+        return f"Not loaded: {', '.join(failed)}." if failed else ""
 
     def notify(self, hook: str, **arguments: Any) -> None:
         """Call observers one by one; an exception in one is logged and stops nothing."""

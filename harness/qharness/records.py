@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from qharness.engines.base import Engine, EngineRequest
-    from qharness.evaluation.base import EvaluationContext, Evaluation
+    from qharness.evaluation.base import Evaluation, EvaluationContext
     from qharness.executors.base import Executor
     from qharness.models.loaded import LoadedModel, LoadRequest
     from qharness.quantization.base import Quantizer

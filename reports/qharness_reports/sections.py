@@ -52,8 +52,8 @@ def render_pairs(comparison: Comparison) -> str:
 
 def render_matrix(comparison: Comparison) -> str:
     """Return every task under every configuration."""
-    rows = matrix(comparison)
-    return fill("matrix.html.j2", rows=rows, configs=configurations(comparison)) if rows else ""
+    rows, further = matrix(comparison), matrix(comparison, "other_metrics")
+    return fill("matrix.html.j2", rows=rows, further=further, configs=configurations(comparison)) if rows else ""
 
 
 def render_free(comparison: Comparison) -> str:

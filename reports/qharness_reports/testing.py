@@ -15,7 +15,14 @@ PAIRED = {
     "ppc": ("ppc", "polish_ppc_multiple_choice", "polish_ppc_regex", "acc", "exact_match", 0.419),
     "psc": ("klej-psc", "polish_psc_multiple_choice", "polish_psc_regex", "f1", "f1", 0.466),
     "cbd": ("PolishCyberbullyingDataset", "polish_cbd_multiple_choice", "polish_cbd_regex", "f1", "f1", 0.149),
-    "klej_ner": ("klej-nkjp-ner", "polish_klej_ner_multiple_choice", "polish_klej_ner_regex", "acc", "exact_match", 0.343),
+    "klej_ner": (
+        "klej-nkjp-ner",
+        "polish_klej_ner_multiple_choice",
+        "polish_klej_ner_regex",
+        "acc",
+        "exact_match",
+        0.343,
+    ),
 }
 ALONE = (
     ("polqa_reranking_mc", "polqa", "mc", "polish_polqa_reranking_multiple_choice", "acc", 0.5336),
@@ -59,7 +66,8 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
         "configurations": [_configuration(*row[:4]) for row in CONFIGURATIONS],
         "tasks": tasks,
         "other_metrics": [
-            task | {"metric": "acc", "baseline": None, "is_official": False} for task in tasks if task["short"] == "dyk_mc"
+            task | {"metric": "acc", "baseline": None, "is_official": False}
+            for task in tasks if task["short"] == "dyk_mc"
         ],
         "averages": _averages(tasks),
         "retention": {name: _retention(rng, mc, gen) for name, _, _, _, mc, gen, *_ in CONFIGURATIONS[1:]},
@@ -70,8 +78,8 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
              "thresholds": {"gone": 0.3, "healthy": 0.9}},
             {"name": "cache_path_fault", "condition": "the decode path disagrees with the prefill",
              "thresholds": {"agreement": 0.9, "gap": 0.1}},
-            {"name": "collapsed", "condition": "upper bounds of both retentions below `gone`", "thresholds": {"gone": 0.3}},
-            {"name": "dissociated", "condition": "lower bound of the index above `index`", "thresholds": {"index": 0.2}},
+            {"name": "collapsed", "condition": "upper bounds of both below `gone`", "thresholds": {"gone": 0.3}},
+            {"name": "dissociated", "condition": "lower bound of index above `index`", "thresholds": {"index": 0.2}},
             {"name": "healthy", "condition": "lower bounds of both at least `healthy`", "thresholds": {"healthy": 0.9}},
             {"name": "uniform_damage", "condition": "none of the above", "thresholds": {}},
         ],
@@ -91,7 +99,8 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
 
 def _run() -> dict[str, Any]:
     return {
-        "schema_version": 1, "run_id": "20261122-191503-0a1b2c", "created": "2026-11-22T19:15:03+00:00", "notice": NOTICE,
+        "schema_version": 1, "run_id": "20261122-191503-0a1b2c", "created": "2026-11-22T19:15:03+00:00",
+        "notice": NOTICE,
         "configuration": {
             "plugins": [plugin for _, plugin, *_ in CONFIGURATIONS[1:]], "suites": ["polish22"], "model": "demo",
             "data": "embedded", "num_fewshot": None, "limit": 100, "seed": 0, "ablate": ["r4"],
@@ -128,7 +137,9 @@ def _verdict(row: tuple[Any, ...]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _cell(rng: random.Random, base: float, constant: float, kept: float, kind: str, official: float | None) -> dict[str, Any]:
+def _cell(
+    rng: random.Random, base: float, constant: float, kept: float, kind: str, official: float | None
+) -> dict[str, Any]:
     exact = kept == 1.0
     value = min(1.0, max(0.0, constant + (base - constant) * kept + (0 if exact else rng.gauss(0, 0.025))))
     delta, half = value - base, 0.0 if exact else 0.05 + 0.03 * rng.random()
@@ -137,7 +148,8 @@ def _cell(rng: random.Random, base: float, constant: float, kept: float, kind: s
         "value": value, "stderr": (value * (1 - value) / 100) ** 0.5,
         "normalized": None if official is None else (value - official) / (1 - official) * 100,
         "invalid_rate": None if kind == "mc" else round((1 - kept) * 0.3, 3), "n": 100, "n_paired": 100,
-        "delta": None if exact else delta, "low": None if exact else delta - half, "high": None if exact else delta + half,
+        "delta": None if exact else delta, "low": None if exact else delta - half,
+        "high": None if exact else delta + half,
         "p": p, "p_holm": None if p is None else min(1.0, p * 22), "test": "mcnemar", "mde": None if exact else 0.11,
         "flips": None if exact else abs(delta) + 0.04, "changed": None if exact else abs(delta) + 0.07,
         "no_evidence": value <= constant + 0.02, "failed": None,
@@ -145,7 +157,7 @@ def _cell(rng: random.Random, base: float, constant: float, kept: float, kind: s
 
 
 def _tasks(rng: random.Random) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for short, (dataset, mc, gen, mc_metric, gen_metric, official) in PAIRED.items():
         rows.append((f"{short}_mc", dataset, "mc", mc, mc_metric, "none", gen, official, True))
         rows.append((f"{short}_g", dataset, "gen", gen, gen_metric, "score-first", mc, official, True))
@@ -163,8 +175,9 @@ def _tasks(rng: random.Random) -> list[dict[str, Any]]:
             lost = {"failed": "The engine stopped.", "no_evidence": False, "n": 0, "n_paired": 0, "test": ""}
             cells["rtn"] = dict.fromkeys(cells["rtn"]) | lost
         tasks.append({
-            "task": task, "short": short, "kind": kind, "evaluator": kind, "template": "plain", "metric": metric, "filter": choice, "dataset": dataset,
-            "sibling": sibling, "is_official": is_official, "baseline": official, "constant": constant,
+            "task": task, "short": short, "kind": kind, "evaluator": kind, "template": "plain",
+            "metric": metric, "filter": choice, "dataset": dataset,
+            "sibling": sibling, "is_official": is_official, "is_main": True, "baseline": official, "constant": constant,
             "num_fewshot": 5, "data": "embedded", "cells": cells,
         })  # fmt: skip
     return tasks
@@ -174,7 +187,10 @@ def _averages(tasks: list[dict[str, Any]]) -> dict[str, Any]:
     averages = {}
     for name, *_ in CONFIGURATIONS:
         rows = [(task["kind"], task["cells"][name]["normalized"]) for task in tasks if task["is_official"]]
-        mean = {kind: sum(v or 0.0 for k, v in rows if k == kind) / sum(k == kind for k, _ in rows) for kind in ("mc", "gen")}
+        mean = {
+            kind: sum(v or 0.0 for k, v in rows if k == kind) / sum(k == kind for k, _ in rows)
+            for kind in ("mc", "gen")
+        }
         missing = {kind: sum(v is None for k, v in rows if k == kind) for kind in ("mc", "gen")}
         averages[name] = {
             **mean, "all": sum(v or 0.0 for _, v in rows) / len(rows),
@@ -194,7 +210,8 @@ def _retention(rng: random.Random, mc: float, gen: float) -> list[dict[str, Any]
         m, g = _bounded(rng, mc, 0.06), _bounded(rng, gen, 0.08)
         rows.append({
             "n": 100, "unpaired": 0, "mc_value": None, "gen_value": None, "mc_baseline": None, "gen_baseline": None,
-            "mc_constant": None, "gen_constant": None, "dataset": short, "mc": m[0], "mc_low": m[1], "mc_high": m[2], "gen": g[0], "gen_low": g[1], "gen_high": g[2],
+            "mc_constant": None, "gen_constant": None, "dataset": short,
+            "mc": m[0], "mc_low": m[1], "mc_high": m[2], "gen": g[0], "gen_low": g[1], "gen_high": g[2],
             "included": index != 4,
         })  # fmt: skip
     return rows
@@ -212,8 +229,10 @@ def _summary(mc: float, gen: float, bad: float) -> dict[str, Any]:
 def _free(gen: float, bad: float) -> dict[str, Any]:
     text = FLUENT if gen > 0.5 else LOOPING if gen > 0.05 else "ę ę ę ę ą ó " * 24
     return {
-        "metrics": {"degenerate_rate": bad, "seq_rep_4": bad * 0.7, "distinct_2": 1 - bad * 0.8, "mean_tokens": 214.0},
-        "examples": [{"id": i, "register": register, "prompt": prompt, "text": text} for i, register, prompt in PROMPTS],
+        "metrics": {"degenerate": bad, "seq_rep_4": bad * 0.7, "distinct_2": 1 - bad * 0.8, "mean_tokens": 214.0},
+        "examples": [
+            {"id": i, "register": register, "prompt": prompt, "text": text} for i, register, prompt in PROMPTS
+        ],
     }
 
 

@@ -29,6 +29,8 @@ def task_manager(data: str | Path = "hub") -> TaskManager:
 def load_tasks(names: Sequence[str], data: str | Path = "hub") -> dict[str, Task]:
     """Return lm-eval task objects by name, in the order asked for.
 
+    One task without data fails the call: ask for tasks one by one where the others shall go on.
+
     Args:
         names: lm-eval task names.
         data: As in `task_manager`.

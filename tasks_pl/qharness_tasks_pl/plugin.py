@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from qharness import hookimpl
 from qharness.records import Suite
-
 from qharness_tasks_pl.suites import SUITES
 
 

@@ -6,10 +6,10 @@ psc that is the F1 of "always positive", not a majority accuracy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
-from qharness.records import Suite, TaskSpec
-
+from qharness.records import Kind, Suite, TaskSpec
 from qharness_tasks_pl.constant_predictor import best_constant_score
 from qharness_tasks_pl.data.sets import DATA_SETS
 from qharness_tasks_pl.leaderboard import normalized
@@ -48,26 +48,24 @@ class Pair:
     def mc_spec(self) -> TaskSpec:
         """Return the MC task."""
         metric = "f1" if self.is_f1 else "acc"
-        spec = _spec(self.mc, f"{self.short}_mc", "mc", self.hub_id, metric, baseline=self.baseline)
-        return replace(spec, sibling=self.gen, paired=self.text, cluster=self.cluster)
+        partners: dict[str, Any] = {"sibling": self.gen, "paired": self.text, "cluster": self.cluster}
+        return _spec(self.mc, f"{self.short}_mc", "mc", self.hub_id, metric, baseline=self.baseline, **partners)
 
     def gen_spec(self) -> TaskSpec:
         """Return the generative task."""
         metric = "f1" if self.is_f1 else "exact_match"
-        spec = _spec(self.gen, f"{self.short}_g", "gen", self.hub_id, metric, LETTER_FILTER, self.baseline)
-        return replace(spec, sibling=self.mc, paired=self.text, cluster=self.cluster)
+        partners: dict[str, Any] = {"sibling": self.mc, "paired": self.text, "cluster": self.cluster}
+        scoring: dict[str, Any] = {"filter": LETTER_FILTER, "baseline": self.baseline}
+        return _spec(self.gen, f"{self.short}_g", "gen", self.hub_id, metric, **scoring, **partners)
 
     def text_spec(self) -> TaskSpec:
         """Return the text-answer variant, which is ours: no official baseline."""
-        spec = _spec(self.text, f"{self.short}_text", "gen", self.hub_id, "exact_match")
-        return replace(spec, sibling=self.mc, cluster=self.cluster, is_official=False)
+        partners: dict[str, Any] = {"sibling": self.mc, "cluster": self.cluster}
+        return _spec(self.text, f"{self.short}_text", "gen", self.hub_id, "exact_match", is_official=False, **partners)
 
 
-def _spec(
-    name: str, short: str, kind: str, hub_id: str, metric: str, filter: str = "none", baseline: float | None = None
-) -> TaskSpec:
-    data = DATA_SETS[hub_id].name
-    return TaskSpec(name, short, "mc" if kind == "mc" else "gen", data, hub_id, metric, filter, baseline)
+def _spec(name: str, short: str, kind: Kind, hub_id: str, metric: str, **more: Any) -> TaskSpec:
+    return TaskSpec(name, short, kind, DATA_SETS[hub_id].name, hub_id, metric, **more)
 
 
 PAIRS = (
@@ -91,44 +89,30 @@ PAIRS = (
     Pair("klej_ner", "allegro/klej-nkjp-ner", "polish_klej_ner_multiple_choice", "polish_klej_ner_regex", 0.343),
 )
 
-RERANKING = replace(
-    _spec(
-        "polish_polqa_reranking_multiple_choice",
-        "polqa_reranking_mc",
-        "mc",
-        "ipipan/polqa",
-        "acc",
-        baseline=0.5335588952710677,
-    ),
-    cluster="question",
+POLQA: dict[str, Any] = {"hub_id": "ipipan/polqa", "cluster": "question"}
+RERANKING = _spec(
+    "polish_polqa_reranking_multiple_choice",
+    "polqa_reranking_mc",
+    "mc",
+    metric="acc",
+    baseline=0.5335588952710677,
+    **POLQA,
 )
+EDIT: dict[str, Any] = {"metric": "levenshtein", "baseline": 0.0}
 OPEN_QA = (
-    replace(
-        _spec("polish_polqa_closed_book", "polqa_closed_book_g", "gen", "ipipan/polqa", "levenshtein", baseline=0.0),
-        cluster="question",
-    ),
-    replace(
-        _spec("polish_polqa_open_book", "polqa_open_book_g", "gen", "ipipan/polqa", "levenshtein", baseline=0.0),
-        cluster="question",
-    ),
-    replace(
-        _spec("polish_poquad_open_book", "poquad_open_book", "gen", "clarin-pl/poquad", "levenshtein", baseline=0.0),
-        cluster="title",
-    ),
+    _spec("polish_polqa_closed_book", "polqa_closed_book_g", "gen", **POLQA, **EDIT),
+    _spec("polish_polqa_open_book", "polqa_open_book_g", "gen", **POLQA, **EDIT),
+    _spec("polish_poquad_open_book", "poquad_open_book", "gen", "clarin-pl/poquad", cluster="title", **EDIT),
 )
-EQ_BENCH = replace(
-    _spec("polish_eq_bench", "eq_bench", "gen", "speakleash/EQ-Bench-PL", "average_eqbench", baseline=0.0), scale=100.0
-)
-EQ_BENCH_FIRST_TURN = replace(
-    _spec(
-        "polish_eq_bench_first_turn",
-        "eq_bench_first_turn",
-        "gen",
-        "speakleash/EQ-Bench-PL-first-turn",
-        "first_eqbench",
-        baseline=0.0,
-    ),
-    scale=100.0,
+PERCENT: dict[str, Any] = {"baseline": 0.0, "scale": 100.0}
+EQ_BENCH = _spec("polish_eq_bench", "eq_bench", "gen", "speakleash/EQ-Bench-PL", "average_eqbench", **PERCENT)
+EQ_BENCH_FIRST_TURN = _spec(
+    "polish_eq_bench_first_turn",
+    "eq_bench_first_turn",
+    "gen",
+    "speakleash/EQ-Bench-PL-first-turn",
+    "first_eqbench",
+    **PERCENT,
 )
 
 MC_TASKS = (*(pair.mc_spec() for pair in PAIRS), RERANKING)
@@ -136,19 +120,8 @@ GEN_TASKS = (*(pair.gen_spec() for pair in PAIRS), *OPEN_QA)
 TEXT_TASKS = tuple(pair.text_spec() for pair in PAIRS)
 
 
-def _suite(
-    name: str, summary: str, tasks: tuple[TaskSpec, ...], companions: tuple[TaskSpec, ...] = (), num_fewshot: int = 5
-) -> Suite:
-    return Suite(
-        name=name,
-        summary=summary,
-        tasks=tasks,
-        load_tasks=load_tasks,
-        constant_predictor=best_constant_score,
-        companions=companions,
-        num_fewshot=num_fewshot,
-        normalized=normalized,
-    )
+def _suite(name: str, summary: str, tasks: tuple[TaskSpec, ...], companions: tuple[TaskSpec, ...] = ()) -> Suite:
+    return Suite(name, summary, tasks, load_tasks, best_constant_score, companions, normalized=normalized)
 
 
 SUITES = (

@@ -7,8 +7,8 @@ from typing import Any
 
 from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
-from qharness.errors import MissingData
 
+from qharness.errors import MissingData
 from qharness_tasks_pl.data.splits import Splits
 
 
@@ -57,7 +57,8 @@ class PolishTask(ConfigurableTask):
         """
         if num_fewshot > 0:
             self._check_pool(num_fewshot)
-        return super().fewshot_context(doc, num_fewshot=num_fewshot, **kwargs)
+        context: str | list[str] = super().fewshot_context(doc, num_fewshot=num_fewshot, **kwargs)
+        return context
 
     def _check_pool(self, num_fewshot: int) -> None:
         if self._no_examples is not None:

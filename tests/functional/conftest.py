@@ -24,3 +24,13 @@ def finished_run(tmp_path_factory):
     done = qharness(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
     return next((folder / "runs").glob("2*"))
+
+
+@pytest.fixture(scope="session")
+def spinquant_artifact(tmp_path_factory):
+    """SpinQuant of the embedded model, with little learning and little calibration."""
+    folder = tmp_path_factory.mktemp("spinquant")
+    settings = ("--set", "spinquant.iterations=2", "--calibration-samples", "8", "--calibration-length", "128")
+    done = qharness("quantize", "--plugin", "spinquant", "--out", "artifact", *settings, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "artifact"

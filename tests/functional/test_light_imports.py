@@ -26,7 +26,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("plugins", "--json"), ("suites",), ("run", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("plugins",), ("plugins", "--json"), ("suites",), ("run", "--help")]
+)
 def test_no_heavy_import(arguments):
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
@@ -50,7 +52,9 @@ def test_help_answers_within_half_a_second():
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("command", ["run", "quantize", "eval", "hessians", "show", "report", "plugins", "suites", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "quantize", "eval", "hessians", "show", "report", "plugins", "suites", "doctor"]
+)
 def test_every_help_has_examples(command):
     done = run(command, "--help")
     assert "Example" in done.stdout

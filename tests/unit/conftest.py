@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from qharness.host import Host
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
+
+from qharness.host import Host
 
 VOCABULARY = 96
 SIZES = dict(
@@ -24,6 +25,15 @@ def _load(name: str, path: Path):
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    # The tensors are tiny: threads that wait for each other cost more than they bring.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
 from qharness import hookimpl
 from qharness.quantization.linear import QuantizedLinear
 from qharness.records import QuantizerRecord, RuntimeTransformRecord

@@ -160,8 +160,7 @@ def _write_weights(
     from huggingface_hub import split_torch_state_dict_into_shards
     from safetensors.torch import save_file
 
-    # Clones: safetensors refuses tensors that share memory, and untied copies may be views of one another.
-    ready = {name: weights[name].detach().to("cpu").contiguous().clone() for name in sorted(weights)}
+    ready = _separate(weights)
     split = split_torch_state_dict_into_shards(ready, max_shard_size=shard_size)
     for file, names in split.filename_to_tensors.items():
         save_file({name: ready[name] for name in names}, work / file, metadata={"format": "pt"})
@@ -169,8 +168,21 @@ def _write_weights(
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
         (work / "model.safetensors.index.json").write_bytes(_pretty(index))
     if tensors:
-        extra = {name: tensors[name].detach().to("cpu").contiguous().clone() for name in sorted(tensors)}
-        save_file(extra, work / TRANSFORM_TENSORS, metadata={"format": "pt"})
+        save_file(_separate(tensors), work / TRANSFORM_TENSORS, metadata={"format": "pt"})
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors in host memory, sorted by name; copies of those that share memory, which cannot be stored."""
+    ready: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().to("cpu").contiguous()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensor = tensor.clone()
+        seen.add(tensor.untyped_storage().data_ptr())
+        ready[name] = tensor
+    return ready
 
 
 def _write_config(

@@ -62,7 +62,8 @@ def pack_corpus(
     """
     import torch
 
-    wanted, pool = samples * length, []
+    wanted = samples * length
+    pool: list[int] = []
     end = tokenizer.eos_token_id
     bos = tokenizer.bos_token_id
     for text in texts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,11 +40,14 @@ class BlockInputs:
         return sum(batch.shape[0] * batch.shape[1] for batch in self.hidden)
 
 
-def _to(value: Any, device: str) -> Any:
+def to_device(value: Any, device: str, dtype: torch.dtype | None = None) -> Any:
+    """Return the value with every tensor in it on the device, floating-point ones in `dtype` if it is given."""
     if isinstance(value, Tensor):
-        return value.to(device)
+        return value.to(device, dtype if value.is_floating_point() else None)
     if isinstance(value, (tuple, list)):
-        return type(value)(_to(item, device) for item in value)
+        return type(value)(to_device(item, device, dtype) for item in value)
+    if isinstance(value, dict):
+        return {name: to_device(item, device, dtype) for name, item in value.items()}
     return value
 
 
@@ -64,7 +67,7 @@ def first_inputs(
 
     def stop(_: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> NoReturn:
         found.hidden.append(args[0].cpu())
-        found.keywords.append({name: _to(value, "cpu") for name, value in keywords.items()})
+        found.keywords.append(to_device(keywords, "cpu"))
         raise _Stop
 
     blocks = architecture.module(model, architecture.blocks)
@@ -97,7 +100,7 @@ def forward_block(block: nn.Module, inputs: BlockInputs, device: str) -> BlockIn
     """Return the inputs of the next block."""
     outputs: list[Tensor] = []
     for hidden, keywords in zip(inputs.hidden, inputs.keywords, strict=True):
-        output = block(hidden.to(device), **{name: _to(value, device) for name, value in keywords.items()})
+        output = block(hidden.to(device), **to_device(keywords, device))
         outputs.append((output[0] if isinstance(output, tuple) else output).cpu())
     return BlockInputs(outputs, inputs.keywords)
 
@@ -107,7 +110,7 @@ def observe(
     block: nn.Module,
     inputs: BlockInputs,
     device: str,
-    watch: dict[str, Callable[[Tensor], None]],
+    watch: Mapping[str, Callable[[Tensor], None]],
     *,
     last: str | None = None,
 ) -> None:
@@ -135,7 +138,7 @@ def observe(
     try:
         for hidden, keywords in zip(inputs.hidden, inputs.keywords, strict=True):
             try:
-                block(hidden.to(device), **{name: _to(value, device) for name, value in keywords.items()})
+                block(hidden.to(device), **to_device(keywords, device))
             except _Stop:
                 continue
     finally:

@@ -14,7 +14,7 @@ from qharness.cli import options
 @click.command(
     "quantize",
     epilog="Examples: qharness quantize --plugin rtn --out rtn-demo; "
-    "qharness quantize --plugin spinquant --set spinquant.group_size=128 --model ./model --text file:text.txt --out DIR",
+    "qharness quantize --plugin spinquant --set spinquant.group_size=128 --model ./model --text file:a.txt --out DIR",
 )
 @click.option("--plugin", required=True, metavar="NAME", help="Quantizer.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the artifact.")
@@ -26,9 +26,7 @@ from qharness.cli import options
 @options.runs_option
 @options.json_option
 @options.plugin_switch
-def command(
-    plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[str, ...], **choices: Any
-) -> None:
+def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[str, ...], **choices: Any) -> None:
     """Quantize a model into an artifact."""
     from qharness.jobs.artifacts import build_artifact
     from qharness.jobs.device import resolve_device, resolve_dtype

@@ -37,6 +37,16 @@ def size_of(plan: RunPlan, limit: int) -> Size:
     return Size(plan.calibration_samples or usual.samples, min(length, limit))
 
 
+def text_sources(plan: RunPlan) -> tuple[str, ...]:
+    """Return the text sources of a plan: those it names, else the model's own."""
+    return plan.texts or ((DEFAULT_MODEL,) if plan.model == DEFAULT_MODEL else ())
+
+
+def calibration_name(plan: RunPlan) -> str:
+    """Return the name under which rows show the calibration text."""
+    return "+".join(text_sources(plan))
+
+
 def corpus_for(plan: RunPlan, loaded: LoadedModel, host: Host) -> Corpus:
     """Return the calibration tokens of a plan.
 
@@ -49,7 +59,7 @@ def corpus_for(plan: RunPlan, loaded: LoadedModel, host: Host) -> Corpus:
     from qharness.calibration.corpus import pack_corpus
     from qharness.calibration.sources import texts_of
 
-    sources = plan.texts or ((DEFAULT_MODEL,) if plan.model == DEFAULT_MODEL else ())
+    sources = text_sources(plan)
     if not sources:
         raise UsageError(
             f"Calibration of '{plan.model}' needs text: name a source with --text file:PATH or --text hub:ID."
@@ -57,9 +67,8 @@ def corpus_for(plan: RunPlan, loaded: LoadedModel, host: Host) -> Corpus:
     size = size_of(plan, int(getattr(loaded.model.config, "max_position_embeddings", USUAL_SIZE.length)))
     readers = [texts_of(source, host, plan.seed) for source in sources]
     texts = chain.from_iterable(reader() for reader in readers)
-    name = "+".join(sources)
     return pack_corpus(
-        texts, loaded.tokenizer, source=name, samples=size.samples, length=size.length, seed=plan.seed
+        texts, loaded.tokenizer, source=calibration_name(plan), samples=size.samples, length=size.length, seed=plan.seed
     )
 
 

@@ -27,6 +27,7 @@ def conclude_run(run: RunDirectory, host: Host) -> Path | None:
     from qharness.results.comparison import stored_verdicts
 
     comparison = compare_runs([run], host)
+    run.write_comparison(comparison)
     run.write_verdicts(stored_verdicts(comparison))
     return _write(comparison, host, run.path / "report.html")
 

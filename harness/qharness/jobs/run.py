@@ -13,6 +13,8 @@ from qharness.errors import QharnessError
 from qharness.evaluation.base import TaskFailure
 from qharness.host import Host
 from qharness.jobs.artifacts import build_artifact, describe_baseline
+from qharness.jobs.calibration import calibration_name
+from qharness.jobs.conclusion import conclude_run
 from qharness.jobs.configurations import Built, Configuration, configurations
 from qharness.jobs.evaluate import evaluate_configuration, steps
 from qharness.jobs.plan import BASELINE, RunPlan
@@ -36,10 +38,14 @@ class RunOutcome:
 
 def start_run(plan: RunPlan, host: Host, runs: Path) -> RunDirectory:
     """Create the run directory; the first thing that is written, so an unwritable folder fails at once."""
-    common = {"engine": plan.engine, "kernels": plan.kernels, "dtype": plan.dtype, "seed": plan.seed}
-    return RunDirectory.create(
-        runs, plan.to_json(), environment=environment(), notice=plan.notice(host), common=common
-    )
+    common = {
+        "engine": plan.engine,
+        "kernels": plan.kernels,
+        "dtype": plan.dtype,
+        "seed": plan.seed,
+        "calibration": calibration_name(plan),
+    }
+    return RunDirectory.create(runs, plan.to_json(), environment=environment(), notice=plan.notice(host), common=common)
 
 
 def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False) -> RunOutcome:
@@ -75,17 +81,10 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
             failed |= any(list(executor.map(evaluate, chosen)))
         finally:
             executor.shutdown()
+    report = conclude_run(run, host)
     run.finish()
-    report = conclude(run, host)
     host.notify("qharness_run_finished", run=run.info)
     return RunOutcome(run, report, failed)
-
-
-def conclude(run: RunDirectory, host: Host) -> Path | None:
-    """Derive the comparison and the verdicts from the samples, and write the report if a plugin can."""
-    from qharness.jobs.conclusion import conclude_run
-
-    return conclude_run(run, host)
 
 
 def _build_all(

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ def is_hub_id(reference: str) -> bool:
 def load_hf(request: LoadRequest) -> LoadedModel:
     """Load a transformers model; its digest is that of the files, whatever type it is loaded in.
 
+    A hub repository that holds an artifact is loaded as one.
+
     Raises:
         MissingModel: The folder or the hub repository cannot be had, or has no safetensors weights.
         CorruptArtifact: A file is truncated or invalid, or weights are missing.
@@ -47,12 +50,16 @@ def load_hf(request: LoadRequest) -> LoadedModel:
     from transformers import AutoModelForCausalLM
 
     from qharness.artifacts.digest import stored_digest
+    from qharness.artifacts.loading import load_artifact
+    from qharness.artifacts.reader import is_artifact
     from qharness.artifacts.tensorfiles import read_headers
 
     dtype = torch_dtype(request.dtype)
+    folder = _folder(request.reference)
+    if is_artifact(folder):
+        return replace(load_artifact(replace(request, reference=str(folder))), reference=request.reference)
     if request.ablate:
         raise UsageError(f"{request.reference} is no artifact and has no runtime transforms; drop `--ablate`.")
-    folder = _folder(request.reference)
     _check_config(folder)
     headers = read_headers(folder)
     with quiet_loading():
@@ -65,6 +72,8 @@ def load_hf(request: LoadRequest) -> LoadedModel:
                 output_loading_info=True,
                 trust_remote_code=request.trust_remote_code,
             )
+        except ImportError as error:
+            raise MissingModel(f"{folder} needs software that is not installed: {_first_line(error)}.") from error
         except QharnessError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError) as error:

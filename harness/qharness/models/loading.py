@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from qharness.errors import MissingModel
+from qharness.errors import MissingModel, PluginError
 from qharness.models.loaded import LoadedModel, LoadRequest
 from qharness.records import LoaderRecord
 
@@ -19,9 +19,18 @@ def load_model(request: LoadRequest) -> LoadedModel:
     """
     loaders = sorted(request.host.records(LoaderRecord), key=lambda record: (-record.priority, record.name))
     for loader in loaders:
-        if loader.claims(request.reference):
+        if _claims(loader, request.reference):
             return loader.load(request)
     raise MissingModel(_explain(request.reference))
+
+
+def _claims(loader: LoaderRecord, reference: str) -> bool:
+    try:
+        return loader.claims(reference)
+    except Exception as error:
+        raise PluginError(
+            f"Loader '{loader.name}' failed to say whether it reads '{reference}': {type(error).__name__}: {error}."
+        ) from error
 
 
 def _explain(reference: str) -> str:

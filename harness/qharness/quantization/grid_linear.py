@@ -23,8 +23,8 @@ class GridLinear(QuantizedLinear):
     """y = x W^T + b with W[i, j] = scale[i, g] * (code[i, j] - zero[i, g]), g = j // group.
 
     Buffers: `codes` int32 (out_features, words), packed along the input; `scales` float16 (out_features, groups);
-    `zeros` int32 (out_features, words) of packed integers or float16 (out_features, groups), absent where the
-    zero is one constant; `bias`.
+    `zeros` int32 (groups, words), packed along the output, or float16 (out_features, groups), absent where the zero is
+    one constant; `bias`.
 
     Args:
         codes: Shape (out_features, in_features), 0 .. 2^bits - 1.
@@ -38,7 +38,7 @@ class GridLinear(QuantizedLinear):
         stored = {"codes": pack(codes, spec.bits), "scales": scales.scale.half()}
         kind = STORED_ZEROS.get((spec.grid, spec.zeros), "fixed")
         if kind == "packed":
-            stored["zeros"] = pack(scales.zero, spec.bits)
+            stored["zeros"] = pack(scales.zero.T, spec.bits)
         elif kind == "float16":
             stored["zeros"] = scales.zero.half()
         if bias is not None:
@@ -66,7 +66,7 @@ class GridLinear(QuantizedLinear):
         rows, columns, bits, group = spec["out_features"], spec["in_features"], spec["bits"], spec["group"]
         wanted = {"codes": (rows, words_for(columns, bits)), "scales": (rows, columns // group)}
         if spec["zeros"] == "packed":
-            wanted["zeros"] = (rows, words_for(columns // group, bits))
+            wanted["zeros"] = (columns // group, words_for(rows, bits))
         elif spec["zeros"] == "float16":
             wanted["zeros"] = (rows, columns // group)
         for name, shape in wanted.items():
@@ -93,7 +93,7 @@ class GridLinear(QuantizedLinear):
         codes = unpack(self.get_buffer("codes"), self.bits, self.in_features).unflatten(1, (-1, self.group))
         scales = self.get_buffer("scales")
         if self.zero_kind == "packed":
-            zeros = unpack(self.get_buffer("zeros"), self.bits, scales.shape[1]).float()
+            zeros = unpack(self.get_buffer("zeros"), self.bits, self.out_features).T.float()
         elif self.zero_kind == "float16":
             zeros = self.get_buffer("zeros").float()
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from qharness.calibration.moments import RawInputs, SecondMoment, block_moments
@@ -120,10 +120,13 @@ class WalkedInputs:
         raw = {stage[0]: RawInputs(self.inputs.tokens, RAW_TOKENS) for stage in stages}
         moments = {stage[0]: SecondMoment() for stage in stages}
 
-        def both(name: str, x: Tensor) -> None:
-            raw[name].add(x)
-            moments[name].add(x)
+        def both(name: str) -> Callable[[Tensor], None]:
+            def add(x: Tensor) -> None:
+                raw[name].add(x)
+                moments[name].add(x)
 
-        watch = {name: (lambda x, name=name: both(name, x)) for name in raw}
+            return add
+
+        watch = {name: both(name) for name in raw}
         observe(block, self.inputs, self.device, watch, last=stages[-1][0])
         return {name: Seen(moments[name].mean(), raw[name].all()) for name in raw}

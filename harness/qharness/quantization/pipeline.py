@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +26,7 @@ from qharness.rounding.feedback import proxy_loss
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
     from qharness.artifacts.writer import ArtifactInfo
     from qharness.calibration.corpus import Corpus
@@ -88,6 +89,7 @@ def quantize_model(
         QuantizationFailed: The method failed at a layer.
     """
     from qharness.artifacts.writer import write_artifact
+    from qharness.transforms.attach import attach_transforms
 
     architecture = architecture_of(loaded.model.config)
     if architecture.model_type not in record.architectures:
@@ -105,9 +107,10 @@ def quantize_model(
     context = ModelContext(architecture, tokens, seed, device, folder, progress)
     with _blame(plugin, "prepare", loaded.reference):
         prepared = quantizer.prepare(loaded.model, context)
+    attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
     meter.lap("prepare")
-    job = _Job(loaded, record, plugin, quantizer, architecture, prepared, seed, device, folder)
-    quantized, measured = job.run(_observations(job, options, calibration, hessians, host), progress)
+    job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, seed, device, folder)
+    quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
     meter.lap("quantize")
     for parameter in loaded.model.parameters():
         if parameter.element_size() > store_dtype.itemsize:
@@ -138,33 +141,21 @@ def quantize_model(
     return info
 
 
+@dataclass(frozen=True)
 class _Job:
     """The walk over the blocks of one quantization."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        record: QuantizerRecord,
-        plugin: PluginVersion,
-        quantizer: Quantizer,
-        architecture: Architecture,
-        prepared: Prepared,
-        seed: int,
-        device: str,
-        folder: Path,
-    ) -> None:
-        self.model, self.record, self.plugin, self.quantizer = loaded.model, record, plugin, quantizer
-        self.architecture, self.prepared, self.seed, self.device, self.folder = (
-            architecture,
-            prepared,
-            seed,
-            device,
-            folder,
-        )
+    model: PreTrainedModel
+    record: QuantizerRecord
+    plugin: PluginVersion
+    quantizer: Quantizer
+    architecture: Architecture
+    prepared: Prepared
+    seed: int
+    device: str
+    folder: Path
 
-    def run(
-        self, observations: Observations, progress: Progress
-    ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    def run(self, observations: Observations, progress: Progress) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
         """Quantize block by block; return the quantized linears and what was measured, by full name."""
         blocks = list(self.architecture.module(self.model, self.architecture.blocks).children())
         linears: dict[str, Any] = {}
@@ -242,9 +233,7 @@ class _blame:
             ) from error
 
 
-def _observations(
-    job: _Job, options: Any, calibration: Corpus | None, hessians: HessianStore | None, host: Host
-) -> Observations:
+def _observations(job: _Job, options: Any, calibration: Corpus | None, hessians: HessianStore | None) -> Observations:
     record = job.record
     order = ORDERS.get(getattr(options, "hessians", ""), record.order)
     if record.needs == "none":
@@ -255,9 +244,6 @@ def _observations(
         raise MissingData(
             f"'{record.name}' calibrates with text ({order} order) and none was given; name some with `--text SOURCE`."
         )
-    from qharness.transforms.attach import attach_transforms
-
-    attach_transforms(job.model, job.prepared.transforms, job.prepared.tensors, host)
     return WalkedInputs(
         first_inputs(job.model, job.architecture, calibration.tokens),
         job.architecture.stages(),

@@ -48,20 +48,21 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
     baselines = {m.id: baseline_of(m, configurations) for m in configurations}
     protocol = main_protocol(configurations, tasks)
     rows = task_rows(configurations, baselines, tasks, protocol)
-    warnings = list(rows.warnings)
+    warnings = [*_no_clean_baseline(baselines), *rows.warnings]
     retention: dict[str, list[RetentionRow]] = {}
     summary: dict[str, Summary] = {}
     verdicts: list[VerdictRow] = []
     for measured in configurations:
         baseline = baselines[measured.id]
-        if baseline is None or measured.id == baseline.id:
+        is_reference = baseline is not None and measured.id == baseline.id
+        if baseline is None or is_reference:
             gathered = Gathered(_alone(measured, tasks, protocol), [], [])
         else:
             gathered = gather(measured, baseline, tasks, protocol)
         retention[measured.id] = gathered.retention
         summary[measured.id] = _summary(measured, gathered.evidence)
         warnings += [f"{measured.id}: {warning}" for warning in gathered.warnings]
-        if not measured.is_baseline:
+        if not is_reference:
             verdicts.append(_verdict(measured, baseline, gathered.evidence))
     free = {m.id: text for m in configurations if (text := free_text(m)) is not None}
     comparison: Comparison = {
@@ -71,7 +72,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "configurations": _configurations(configurations, baselines),
         "tasks": rows.tasks,
         "other_metrics": rows.other_metrics,
-        "averages": {m.id: _averages(m.id, rows.tasks, official, protocol) for m in configurations},
+        "averages": {m.id: _averages(m.id, rows.tasks, official) for m in configurations},
         "retention": retention,
         "summary": summary,
         "verdicts": verdicts,
@@ -84,6 +85,11 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "warnings": warnings,
     }
     return cast("Comparison", _finite(comparison))
+
+
+def _no_clean_baseline(baselines: dict[str, Measured | None]) -> list[str]:
+    tainted = sorted({b.id for b in baselines.values() if b is not None and not b.is_baseline})
+    return [f"The only baseline is {name}, whose key-value cache is quantized too." for name in tainted]
 
 
 def stored_verdicts(comparison: Comparison) -> list[Verdict]:
@@ -127,26 +133,19 @@ def _configurations(configurations: Sequence[Measured], baselines: dict[str, Mea
                 "artifact_digest": m.cell.artifact_digest,
                 "run_id": m.run.run_id,
                 "template": m.template,
-                "is_baseline": m.is_baseline,
+                "is_baseline": baseline is not None and baseline.id == m.id,
                 "baseline_id": baseline.id if baseline else None,
             }
         )
     return rows
 
 
-def _averages(
-    config: str, rows: Sequence[TaskRow], official: Sequence[TaskSpec], protocol: Protocol | None
-) -> Averages:
+def _averages(config: str, rows: Sequence[TaskRow], official: Sequence[TaskSpec]) -> Averages:
     """Leaderboard averages: the sum of normalised scores over all official tasks, missing ones counting 0."""
     scores: dict[str, float] = {}
     for row in rows:
-        is_main = protocol is None or (row["num_fewshot"], row["data"], row["template"]) == (
-            protocol.num_fewshot,
-            protocol.data,
-            protocol.template,
-        )
         value = row["cells"][config]["normalized"]
-        if is_main and value is not None and row["is_official"]:
+        if row["is_main"] and row["is_official"] and value is not None:
             scores[row["task"]] = value
 
     def average(specs: Sequence[TaskSpec]) -> float | None:

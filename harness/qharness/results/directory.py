@@ -4,7 +4,7 @@ Below `runs/<run_id>/` lie
 
 - `run.json`: written first;
 - `samples/<configuration>/<evaluator>/<task>/part-<shots>shot.parquet`: one writer each;
-- `failures.json`, `artifacts.json`, `verdicts.json`: written by the host process alone;
+- `failures.json`, `artifacts.json`, `verdicts.json`, `comparison.json`: written by the host process alone;
 - `results.parquet`: all results, collected when the run ends;
 - `done`: written last.
 """
@@ -215,6 +215,15 @@ class RunDirectory:
         """Return the stored verdicts: plugin, ablation, engine, kv_bits, verdict, evidence."""
         return list(read_json(self.path / "verdicts.json", []))
 
+    def write_comparison(self, comparison: Mapping[str, Any]) -> None:
+        """Store the comparison derived from the samples, for programs that only show it."""
+        write_json(self.path / "comparison.json", comparison)
+
+    def comparison(self) -> dict[str, Any] | None:
+        """Return the stored comparison, see `qharness.results.shape`, or None if there is none yet."""
+        found = read_json(self.path / "comparison.json")
+        return None if found is None else dict(found)
+
     def result_rows(self) -> list[dict[str, Any]]:
         """Return one row for each result: run_id, `config`, the fields of `Cell` and of `Result`."""
         return [
@@ -236,8 +245,9 @@ class RunDirectory:
         write_json(self.path / "done", {"finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def reopen(self) -> None:
-        """Prepare an existing run for more work: drop `done` and whatever a killed writer left behind."""
-        (self.path / "done").unlink(missing_ok=True)
+        """Prepare an existing run for more work: drop `done`, what was derived, and leftovers of killed writers."""
+        for name in ("done", "results.parquet", "verdicts.json", "comparison.json"):
+            (self.path / name).unlink(missing_ok=True)
         for leftover in self.path.rglob(f"{TEMPORARY}*"):
             leftover.unlink()
 

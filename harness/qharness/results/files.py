@@ -49,7 +49,9 @@ def read_json(path: Path, default: Any = None) -> Any:
 def folder_name(name: str) -> str:
     """Return a single path component for any name, so that no name leaves its folder."""
     safe = quote(name, safe="+-_@=, ")
-    return safe.replace(".", "%2E") if safe.startswith(".") or not safe else safe
+    if safe.startswith("."):
+        return safe.replace(".", "%2E")
+    return safe or "%"
 
 
 def _write_text(path: Path, text: str) -> None:

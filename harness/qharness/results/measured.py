@@ -169,8 +169,15 @@ def _of_run(run: RunDirectory) -> list[Measured]:
         failures.setdefault(row["config"], []).append(failure)
     return [
         Measured(key, cell, run, template, scores.get(key, {}), tuple(failures.get(key, ())))
-        for key, cell in cells.items()
+        for key, cell in sorted(cells.items(), key=lambda item: _rank(item[0], item[1], run))
     ]
+
+
+def _rank(key: str, cell: Cell, run: RunDirectory) -> tuple[int, int, int, str]:
+    """Plugins in the order in which they were asked for, each followed by its ablations and smaller caches."""
+    plugins = list(run.info["configuration"].get("plugins", ()))
+    place = plugins.index(cell.plugin) if cell.plugin in plugins else len(plugins)
+    return place, len(cell.ablation), -cell.kv_bits, key
 
 
 def _documents(part: Part, metric: str, filter: str) -> Documents:

@@ -18,6 +18,11 @@ from qharness.results.measured import Documents, Measurement
 from qharness.statistics.bootstrap import Floats
 from qharness.statistics.f1 import f1, f1_columns
 
+UNREADABLE = frozenset({"", "[invalid]"})
+"""Predictions that are no label; a scorer may count them as one of the labels."""
+
+_OTHER = "none of these"
+_MOST_LABELS = 20
 _TOLERANCE = 1e-6
 
 
@@ -40,42 +45,34 @@ class Scorer:
         return float(self.score(self.columns(documents).sum(axis=0, keepdims=True))[0])
 
 
-def scorer_for(measurements: Sequence[Measurement], scale: float = 1.0) -> Scorer | None:
-    """Return the formula that reproduces the stored scores of all measurements, or None.
-
-    Args:
-        measurements: Scores of one identity.
-        scale: What the metric's value is divided by to be a fraction.
-    """
+def scorer_for(measurements: Sequence[Measurement]) -> Scorer | None:
+    """Return the formula that reproduces the stored scores of all measurements of one identity, or None."""
     loaded = [(measurement.result.value, measurement.documents) for measurement in measurements]
     if not all(len(documents) for _, documents in loaded):
         return None
-    for scorer in _candidates([documents for _, documents in loaded], scale):
+    for scorer in _candidates([documents for _, documents in loaded]):
         if all(math.isclose(scorer.of(docs), value, abs_tol=_TOLERANCE) for value, docs in loaded):
             return scorer
     return None
 
 
-def _candidates(documents: Sequence[Documents], scale: float) -> Iterator[Scorer]:
+def _candidates(documents: Sequence[Documents]) -> Iterator[Scorer]:
     if all(np.isfinite(docs.value).all() for docs in documents):
-        yield _mean(1.0)
-        if scale != 1.0:
-            yield _mean(scale)
+        yield Scorer("mean", _value_and_one, lambda sums: np.asarray(sums[:, 0] / sums[:, 1]))
     gold = sorted({str(label) for docs in documents for label in docs.gold})
-    if not 1 <= len(gold) <= 20:
+    if len(gold) > _MOST_LABELS:
         return
     if len(gold) <= 2:
         for label in reversed(gold):
             yield _f1(f"F1 of '{label}'", (label,), lambda guess: guess)
-    for fallback in gold:
-        yield _f1(f"macro F1, other answers as '{fallback}'", tuple(gold), _replacing(tuple(gold), fallback))
+    guesses = {str(guess) for docs in documents for guess in docs.prediction}
+    labels = tuple(sorted({*gold, *guesses} - UNREADABLE))
+    for fallback in (*labels, _OTHER):
+        yield _f1(f"macro F1, unreadable as '{fallback}'", (*labels, _OTHER), _replacing(labels, fallback))
 
 
-def _mean(scale: float) -> Scorer:
-    def columns(documents: Documents) -> Floats:
-        return np.column_stack([documents.value / scale, np.ones(len(documents))])
-
-    return Scorer("mean", columns, lambda sums: np.asarray(sums[:, 0] / sums[:, 1]))
+def _value_and_one(documents: Documents) -> Floats:
+    return np.column_stack([documents.value, np.ones(len(documents))])
 
 
 def _f1(name: str, labels: tuple[str, ...], clean: Callable[[NDArray[np.object_]], NDArray[np.object_]]) -> Scorer:

@@ -58,7 +58,10 @@ class TaskCell(TypedDict):
 
 
 class TaskRow(TypedDict):
-    """One task under one metric, few-shot count, filter, template and data source, and its cells by configuration."""
+    """One task under one metric, few-shot count, filter, template and data source, and its cells by configuration.
+
+    `is_main` is false for further rows of a task under another protocol; averages and Holm's families skip them.
+    """
 
     task: str
     short: str
@@ -69,6 +72,7 @@ class TaskRow(TypedDict):
     dataset: str
     sibling: str | None
     is_official: bool
+    is_main: bool
     baseline: float | None
     constant: float | None
     num_fewshot: int

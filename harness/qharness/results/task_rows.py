@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qharness.records import TaskSpec
-from qharness.results.measured import Identity, Measured, Measurement
-from qharness.results.scorer import Scorer, scorer_for
+from qharness.results.measured import Identity, Measured
+from qharness.results.scorer import scorer_for
 from qharness.results.shape import TaskCell, TaskRow
 from qharness.results.task_cells import compare_cell, empty_cell, score_cell
 from qharness.statistics.holm import holm
@@ -72,8 +72,7 @@ def task_rows(
         official.sort(key=lambda i: not (protocol and protocol.holds(i)))
         warnings += _differing(spec, official, configurations)
         for identity in official:
-            is_main = protocol is None or protocol.holds(identity)
-            rows.append(_row(spec, identity, configurations, baselines, is_main))
+            rows.append(_row(spec, identity, configurations, baselines, identity == official[0]))
         if not official:
             rows.append(_missing_row(spec, configurations, protocol))
         others += [
@@ -81,7 +80,7 @@ def task_rows(
             for identity in identities
             if identity not in official
         ]
-    _correct(rows, configurations, protocol)
+    _correct(rows, configurations)
     return Rows(rows, others, warnings)
 
 
@@ -105,7 +104,7 @@ def _row(
         if baseline is None or against is None or baseline.id == measured.id:
             cells[measured.id] = score_cell(score, constant)
         else:
-            cells[measured.id] = compare_cell(score, against, spec, _scorer(score, against, spec), constant)
+            cells[measured.id] = compare_cell(score, against, spec, scorer_for([against, score]), constant)
     return {
         "task": spec.name,
         "short": spec.short if is_main else f"{spec.short} ({identity.num_fewshot}-shot, {identity.data})",
@@ -116,6 +115,7 @@ def _row(
         "dataset": spec.dataset,
         "sibling": spec.sibling,
         "is_official": spec.is_official,
+        "is_main": is_main,
         "baseline": spec.baseline,
         "constant": constant,
         "num_fewshot": identity.num_fewshot,
@@ -136,10 +136,6 @@ def _missing_row(spec: TaskSpec, configurations: Sequence[Measured], protocol: P
         protocol.template if protocol else "",
     )
     return _row(spec, identity, configurations, {m.id: None for m in configurations}, True)
-
-
-def _scorer(score: Measurement, baseline: Measurement, spec: TaskSpec) -> Scorer | None:
-    return scorer_for([baseline, score], spec.scale)
 
 
 def _reason(measured: Measured, identity: Identity) -> str:
@@ -171,20 +167,11 @@ def _differing(spec: TaskSpec, official: Sequence[Identity], configurations: Seq
     return warnings
 
 
-def _correct(rows: Sequence[TaskRow], configurations: Sequence[Measured], protocol: Protocol | None) -> None:
+def _correct(rows: Sequence[TaskRow], configurations: Sequence[Measured]) -> None:
     """Fill `p_holm`: the family is one configuration's official tasks under the main protocol."""
     for measured in configurations:
-        family = [
-            row["cells"][measured.id]
-            for row in rows
-            if row["is_official"]
-            and row["cells"][measured.id]["p"] is not None
-            and (protocol is None or (row["num_fewshot"], row["data"], row["template"]) == _plain(protocol))
-        ]
+        cells = [row["cells"][measured.id] for row in rows if row["is_official"] and row["is_main"]]
+        family = [(cell, cell["p"]) for cell in cells if cell["p"] is not None]
         if family:
-            for cell, adjusted in zip(family, holm([cell["p"] or 0.0 for cell in family]), strict=True):
+            for (cell, _), adjusted in zip(family, holm([p for _, p in family]), strict=True):
                 cell["p_holm"] = float(adjusted)
-
-
-def _plain(protocol: Protocol) -> tuple[int, str, str]:
-    return protocol.num_fewshot, protocol.data, protocol.template

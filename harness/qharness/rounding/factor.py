@@ -56,5 +56,6 @@ def inverse_factor(hessian: Tensor, damping: float) -> Factor:
                     return Factor(upper.float(), used)
         used = max(used, 1e-6) * 10
     raise IndefiniteHessian(
-        f"The Hessian is not positive definite even with damping {used / 10:g}; use more calibration text or a higher damping."
+        f"The Hessian is not positive definite even with damping {used / 10:g}; "
+        "use more calibration text or a higher damping."
     )

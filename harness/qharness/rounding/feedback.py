@@ -63,7 +63,8 @@ def round_with_feedback(
     tile, group = code.tile.columns, code.group or columns
     if rows % code.tile.rows or columns % tile or columns % group or group % tile:
         raise UsageError(
-            f"A matrix of {rows} x {columns} cannot be cut into tiles of {code.tile.rows} x {tile} and groups of {group} columns."
+            f"A matrix of {rows} x {columns} cannot be cut into tiles of {code.tile.rows} x {tile} "
+            f"and groups of {group} columns."
         )
     device = weight.device
     diagonal = torch.ones(columns, device=device) if hessian is None else hessian.diagonal().float()

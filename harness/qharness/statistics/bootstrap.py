@@ -111,8 +111,11 @@ def bootstrap(
 
 
 def percentile_interval(estimate: float, drawn: Floats, level: float = 0.95) -> Interval:
-    """Return the percentile interval of drawn values, shape (draws,)."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    """Return the percentile interval of drawn values, shape (draws,); undefined draws (NaN) are left out."""
+    defined = drawn[~np.isnan(drawn)]
+    if not len(defined):
+        return Interval(estimate, float("nan"), float("nan"), level)
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(estimate, float(low), float(high), level)
 
 

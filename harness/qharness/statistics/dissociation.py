@@ -154,4 +154,9 @@ def _pooled(parts: Sequence[_Drawn], level: float) -> Interval | None:
     if not parts:
         return None
     observed = float(np.mean([part.observed for part in parts]))
-    return percentile_interval(observed, np.mean([part.drawn for part in parts], axis=0), level)
+    drawn = np.stack([part.drawn for part in parts])
+    defined = ~np.isnan(drawn)
+    count = defined.sum(axis=0)
+    total = np.where(defined, drawn, 0.0).sum(axis=0)
+    mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return percentile_interval(observed, mean, level)

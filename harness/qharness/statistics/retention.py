@@ -2,7 +2,8 @@
 
 r = max(0, (q - c) / (fp - c)), with q the candidate, fp the baseline and c the best constant predictor. The
 clipping is inside the bootstrap, and c is the best constant of each draw, so that a model that only says the
-most frequent answer retains 0 in every draw.
+most frequent answer retains 0 in every draw. A draw in which the baseline has no advantage says nothing about the
+data set and is left out; by the rule of inclusion these are less than 2.5 % of the draws.
 """
 
 from __future__ import annotations
@@ -88,9 +89,9 @@ def side(baseline: ArrayLike, candidate: ArrayLike, gold: Sequence[str], constan
 
 
 def clipped_ratio(kept: Floats, advantage: Floats) -> Floats:
-    """Return kept / advantage within 0 and `CAP`; without an advantage, 0 or `CAP` by the sign of `kept`."""
-    positive = advantage > 0
-    ratio = np.divide(kept, advantage, out=np.where(kept > 0, CAP, 0.0), where=positive)
+    """Return kept / advantage within 0 and `CAP`; NaN where there is no advantage to keep."""
+    missing = np.full(np.shape(advantage), np.nan)
+    ratio = np.divide(kept, advantage, out=missing, where=advantage > 0)
     return np.asarray(np.clip(ratio, 0.0, CAP))
 
 
@@ -107,7 +108,7 @@ def is_informative(data: Side, clusters: ArrayLike | None = None, *, draws: int 
 def retention(
     data: Side, clusters: ArrayLike | None = None, *, draws: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """Retention of one data set with its clustered bootstrap interval.
+    """Retention of one data set with its clustered bootstrap interval; NaN if the baseline has no advantage.
 
     Args:
         data: Baseline and candidate on the same documents.

@@ -22,6 +22,9 @@ HEALTHY = 0.9
 """Lower bound of both retentions from which a model is healthy."""
 DISSOCIATED = 0.2
 """Lower bound of the dissociation index above which choosing and writing have come apart."""
+DOCUMENTS = 60
+"""Fewest documents for any verdict. If none of n documents changed, up to 3/n may (rule of three), which at a usual
+advantage of one half is 6/n of the retention, and no bootstrap shows it: at 60 documents that is 0.1."""
 AGREEMENT = 0.9
 """Upper bound of the share of equal choices in prefill and decode path below which the cache path is at fault."""
 GAP = 0.1
@@ -77,6 +80,8 @@ def _inconclusive(e: Evidence) -> str | None:
                 "confidence, so nothing can be seen to be lost; use a better model or more documents."
             )
         return "Multiple choice was not measured on any data set that also has written answers."
+    if e.documents < DOCUMENTS:
+        return f"The data sets that can tell have {e.documents} documents; it takes at least {DOCUMENTS}."
     if any(reason(e) for reason in (_cache_path_fault, _collapsed, _dissociated, _healthy)):
         return None
     if e.r_gen is None:
@@ -149,23 +154,28 @@ def _healthy(e: Evidence) -> str | None:
 def _uniform_damage(e: Evidence) -> str:
     if e.r_mc is None or e.r_gen is None:
         return "No other rule holds."
-    index = f", index {_show(e.index)}" if e.index else ""
-    doubt = ""
-    if e.index and e.index.high > DISSOCIATED:
-        doubt = f"; a dissociation above {DISSOCIATED} is neither shown nor excluded"
+    if e.index is None:
+        remark = ""
+    elif e.index.low > DISSOCIATED:
+        remark = f", index {_show(e.index)}; generation suffers more, but multiple choice is not kept either"
+    elif e.index.high > DISSOCIATED:
+        remark = f", index {_show(e.index)}; a dissociation above {DISSOCIATED} is neither shown nor excluded"
+    else:
+        remark = f", index {_show(e.index)}"
     return (
-        f"Multiple choice and generation are damaged together: retention {_show(e.r_mc)} and {_show(e.r_gen)}"
-        f"{index}{doubt}."
+        f"Damaged, but neither collapsed nor dissociated: retention {_show(e.r_mc)} in multiple choice and "
+        f"{_show(e.r_gen)} in generation{remark}."
     )
 
 
 RULES: tuple[Rule, ...] = (
     Rule(
         "inconclusive",
-        "no fault below and no health is shown, and: the baseline is at chance on every data set, or multiple choice "
-        "or generation was not measured, or a retention may be anything from gone to healthy (lower bound below "
-        "`gone`, upper bound at least `healthy`), or no damage is shown (both upper bounds at least 1)",
-        {"gone": GONE, "healthy": HEALTHY},
+        "the baseline is at chance on every data set, or the others have fewer than `documents` documents; or no fault "
+        "below and no health is shown, and multiple choice or generation was not measured, or a retention may be "
+        "anything from gone to healthy (lower bound below `gone`, upper bound at least `healthy`), or no damage is "
+        "shown (both upper bounds at least 1)",
+        {"documents": DOCUMENTS, "gone": GONE, "healthy": HEALTHY},
         _inconclusive,
     ),
     Rule(

@@ -47,9 +47,11 @@ class TransformingCache:
     def __init__(self, cache: Any, apply: Map) -> None:
         self._cache = cache
         self._apply = apply
+        self.used = False
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Transform the new keys, store them, and return all keys and values."""
+        self.used = True
         keys = self._apply(key_states)
         if self._cache is None:
             return keys, value_states
@@ -60,14 +62,27 @@ class TransformingCache:
         return getattr(self._cache, name)
 
 
-def transform_keys_before_cache(module: nn.Module, apply: Map) -> RemovableHandle:
-    """Transform the keys of one attention module before they enter the cache, with or without a cache."""
+def transform_keys_before_cache(module: nn.Module, apply: Map) -> list[RemovableHandle]:
+    """Transform the keys of one attention module before they enter the cache, with or without a cache.
+
+    Raises:
+        MissingTransform: In the forward pass, if the attention did not hand its keys to the cache.
+    """
 
     def wrap(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        kwargs["past_key_values"] = TransformingCache(kwargs.get("past_key_values"), apply)
-        return args, kwargs
+        return args, {**kwargs, "past_key_values": TransformingCache(kwargs.get("past_key_values"), apply)}
 
-    return module.register_forward_pre_hook(wrap, with_kwargs=True)
+    def verify(called: nn.Module, _: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if not kwargs["past_key_values"].used:
+            raise MissingTransform(
+                f"{type(called).__name__} did not hand its keys to the cache, so they were not transformed; "
+                "use a version of transformers that qharness was tested with."
+            )
+
+    return [
+        module.register_forward_pre_hook(wrap, with_kwargs=True),
+        module.register_forward_hook(verify, with_kwargs=True),
+    ]
 
 
 class _QueryMaps(dict[int, Map]):

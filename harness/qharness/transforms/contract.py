@@ -208,10 +208,9 @@ def hadamard_entry(
     Raises:
         UsageError: No Hadamard matrix of that size can be made, or arguments contradict each other.
     """
-    from qharness_kernels.hadamard import factor
-
     from qharness.transforms.fingerprint import fingerprint
     from qharness.transforms.hadamard import factor_sha256, hadamard_map
+    from qharness_kernels.hadamard import factor
 
     if (signs is None) != (sign_vector is None):
         raise UsageError("A Hadamard transform with signs needs both the tensor's name and the vector.")

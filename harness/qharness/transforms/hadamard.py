@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from qharness.errors import MissingTransform
@@ -32,7 +32,8 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
         MissingTransform: The map is no Hadamard map that this version generates, or its sign vector is absent.
     """
     import torch
-    from qharness_kernels.hadamard import factor, hadamard_transform
+
+    from qharness_kernels.hadamard import factor
 
     if spec.type != "hadamard":
         raise MissingTransform(f"its map is of type '{spec.type}', not 'hadamard'")
@@ -49,7 +50,23 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
         signs = torch.as_tensor(tensors[spec.signs])
         if signs.shape != (spec.size,) or not bool(signs.abs().eq(1).all()):
             raise MissingTransform(f"its sign vector '{spec.signs}' is no vector of {spec.size} signs")
-    return partial(hadamard_transform, block=spec.block, signs=signs)
+    return _SignedHadamard(spec.block, signs)
+
+
+class _SignedHadamard:
+    """A Hadamard map that keeps its sign vector on the devices where it was used."""
+
+    def __init__(self, block: int | None, signs: Tensor | None) -> None:
+        self.block = block
+        self.signs = signs
+
+    def __call__(self, x: Tensor) -> Tensor:
+        from qharness_kernels.hadamard import hadamard_transform
+
+        if self.signs is not None and self.signs.device != x.device:
+            self.signs = self.signs.to(x.device)
+        result: Tensor = hadamard_transform(x, block=self.block, signs=self.signs)
+        return result
 
 
 class HadamardTransform:

@@ -62,6 +62,6 @@ def _attach(model: PreTrainedModel, module: nn.Module, site: str, apply: Map) ->
         case "q_post_rope":
             return transform_queries_after_rope(model, module, apply)
         case "k_pre_cache":
-            return [transform_keys_before_cache(module, apply)]
+            return transform_keys_before_cache(module, apply)
         case _:
             raise MissingTransform(f"there is no site '{site}'")

@@ -9,9 +9,10 @@ from qharness.quantization.grid_linear import GridLinear
 from qharness.rounding.grid import GridSpec, fitting_group, round_to_nearest
 
 if TYPE_CHECKING:
-    from qharness_rtn import Options
     from torch import nn
     from transformers import PreTrainedModel
+
+    from qharness_rtn import Options
 
 
 class RoundToNearest:

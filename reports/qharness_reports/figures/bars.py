@@ -41,7 +41,13 @@ def draw_bars(rows: Sequence[BarRow]) -> Markup:
                 parts.append(text(x(0) + 5, top + 11, "not measured", "note"))
                 continue
             bar = element(
-                "rect", x=min(x(0), x(value)), y=top, width=abs(x(value) - x(0)), height=13.0, rx=2, class_=f"bar {name}"
+                "rect",
+                x=min(x(0), x(value)),
+                y=top,
+                width=abs(x(value) - x(0)),
+                height=13.0,
+                rx=2,
+                class_=f"bar {name}",
             )
             said = title(f"{row.label}: {name.upper()} {decimal(value)}")
             number = text(max(x(value), x(0)) + 5, top + 11, decimal(value), "value")

@@ -37,11 +37,15 @@ def draw_plane(points: Sequence[PlanePoint]) -> Markup:
     parts = [_region(x, y, top)]
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts += [line(x(tick), y(0), x(tick), y(top), "grid"), line(x(0), y(tick), x(top), y(tick), "grid")]
-        parts += [text(x(tick), y(0) + 16, percent(tick), "tick", "middle"), text(x(0) - 6, y(tick) + 4, percent(tick), "tick", "end")]
+        parts += [
+            text(x(tick), y(0) + 16, percent(tick), "tick", "middle"),
+            text(x(0) - 6, y(tick) + 4, percent(tick), "tick", "end"),
+        ]
+    upright = f"translate(11 {(y(0) + y(top)) / 2:.1f}) rotate(-90)"
     parts += [
         line(x(0), y(0), x(top), y(top), "diagonal"),
         text((x(0) + x(top)) / 2, SIDE - 6, "kept of multiple choice", "axis", "middle"),
-        element("text", "kept of generation", class_="axis", text_anchor="middle", transform=f"translate(11 {(y(0) + y(top)) / 2:.1f}) rotate(-90)"),
+        element("text", "kept of generation", class_="axis", text_anchor="middle", transform=upright),
         text(x(top) - 8, y(0) - 10, "ranks, but does not write", "note", "end"),
         text(x(0) + 8, y(top) + 16, "writes, but does not rank", "note"),
     ]  # fmt: skip

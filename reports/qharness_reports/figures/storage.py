@@ -37,7 +37,9 @@ def draw_storage(points: Sequence[StoragePoint]) -> Markup:
     digits = 2 if x.high - x.low < 0.5 else 1
     for tick in ticks(x.low, x.high):
         parts.append(text(x(tick), HEIGHT - BOTTOM + 16, decimal(tick, digits), "tick", "middle"))
-    parts.append(text((LEFT + WIDTH) / 2, HEIGHT - 6, "stored bits per quantized weight, everything counted", "axis", "middle"))
+    parts.append(
+        text((LEFT + WIDTH) / 2, HEIGHT - 6, "stored bits per quantized weight, everything counted", "axis", "middle")
+    )
     for point in points:
         at = x(point.bits)
         tip = f"{point.label}: {decimal(point.bits, 2)} bits, MC {percent(point.mc)}, GEN {percent(point.gen)}"

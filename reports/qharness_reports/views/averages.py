@@ -31,9 +31,9 @@ def average_rows(comparison: Mapping[str, Any]) -> list[AverageRow]:
         row = comparison.get("averages", {}).get(config.id)
         if row:
             values = (row.get("mc"), row.get("gen"), row.get("all"))
-            texts = [decimal(value) for value in values]
-            missing = (int(row.get("missing_mc") or 0), int(row.get("missing_gen") or 0))
-            rows.append(AverageRow(config, *texts, *missing, values))
+            mc, gen, both = (decimal(value) for value in values)
+            missing_mc, missing_gen = (int(row.get(f"missing_{kind}") or 0) for kind in ("mc", "gen"))
+            rows.append(AverageRow(config, mc, gen, both, missing_mc, missing_gen, values))
     return rows
 
 

@@ -43,12 +43,12 @@ def headings(comparison: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]
     tasks = comparison.get("tasks", ())
     facts = {
         "suite": chosen.get("suites"),
-        "tasks": sum(bool(task["is_official"]) for task in tasks) or None,
+        "tasks": sum(bool(task["is_official"] and task["is_main"]) for task in tasks) or None,
         "shots": sorted({task["num_fewshot"] for task in tasks}) or None,
         "data": chosen.get("data"),
         "documents a task": f"at most {chosen['limit']}" if chosen.get("limit") else "all",
         "seed": chosen.get("seed"),
-        "created": run.get("created"),
+        "created": str(run.get("created") or "")[:16].replace("T", " "),
         "run": run.get("run_id"),
     }
     shown = [(name, plain(value)) for name, value in facts.items() if value not in (None, "", [])]

@@ -38,9 +38,12 @@ def plane_points(comparison: Mapping[str, Any]) -> list[PlanePoint]:
 def retention_panels(comparison: Mapping[str, Any]) -> list[RetentionPanel]:
     """Return the dumbbell rows of every configuration with retentions, data sets in one common order."""
     panels = []
+    names = {task["dataset"]: task["short"].removesuffix("_mc") for task in comparison["tasks"] if task["kind"] == "mc"}
     for config in compared(comparison):
         rows = [
-            DumbbellRow(row["dataset"], _kept(row, "mc"), _kept(row, "gen"), bool(row["included"]))
+            DumbbellRow(
+                names.get(row["dataset"], row["dataset"]), _kept(row, "mc"), _kept(row, "gen"), bool(row["included"])
+            )
             for row in comparison.get("retention", {}).get(config.id) or ()
         ]
         if not rows:

@@ -27,7 +27,7 @@ class ArtifactRow:
 def artifact_of(comparison: Mapping[str, Any], config: Configuration) -> Mapping[str, Any]:
     """Return the artifact that a configuration ran, or an empty mapping."""
     rows = comparison.get("artifacts", ())
-    exact = (row for row in rows if config.digest and row.get("artifact_digest") == config.digest)
+    exact = (row for row in rows if config.digest and row.get("digest") == config.digest)
     return next(exact, None) or next((row for row in rows if row["plugin"] == config.plugin), {})
 
 

@@ -40,6 +40,7 @@ class TaskHead:
     name: str
     short: str
     kind: str
+    evaluator: str
     metric: str
     is_official: bool
     baseline: str
@@ -89,7 +90,16 @@ def task_head(task: Mapping[str, Any]) -> TaskHead:
     """Return a task's identity as text."""
     metric = task["metric"] if task["filter"] in ("none", "", None) else f"{task['metric']}, {task['filter']}"
     constant, official = decimal_percent(task.get("constant")), decimal_percent(task.get("baseline"))
-    return TaskHead(task["task"], task["short"], task["kind"], metric, bool(task["is_official"]), official, constant)
+    return TaskHead(
+        task["task"],
+        task["short"],
+        task["kind"],
+        task["evaluator"],
+        metric,
+        bool(task["is_official"]),
+        official,
+        constant,
+    )
 
 
 def decimal_percent(fraction: float | None) -> str:
@@ -113,7 +123,7 @@ def cell_view(cell: Mapping[str, Any] | None, kind: str, span: float = 1.0) -> C
         sort=cell["value"],
         delta="" if is_missing(delta) else points(delta),
         delta_sort=delta,
-        bounds=interval(low, high, digits=1),
+        bounds=interval(low, high),
         picture=draw_whisker(delta, low, high, span, kind) if known else Markup(""),  # type: ignore[arg-type]
         p="" if is_missing(p) else p_value(p),
         is_significant=significant,
@@ -142,12 +152,12 @@ def _marks(cell: Mapping[str, Any], significant: bool) -> tuple[tuple[str, str],
     return tuple(marks)
 
 
-def matrix(comparison: Mapping[str, Any]) -> list[MatrixRow]:
-    """Return every task under every configuration, in the order of the suite."""
+def matrix(comparison: Mapping[str, Any], rows: str = "tasks") -> list[MatrixRow]:
+    """Return every task under every configuration; `rows` is `tasks`, or `other_metrics` for further metrics."""
     ids = [config.id for config in configurations(comparison)]
     return [
         MatrixRow(task_head(task), tuple(cell_view(task["cells"].get(i), task["kind"]) for i in ids))
-        for task in (*comparison["tasks"], *comparison.get("other_metrics", ()))
+        for task in comparison.get(rows, ())
     ]
 
 
@@ -165,7 +175,8 @@ def pair_tables(comparison: Mapping[str, Any]) -> list[PairTable]:
                 rows.append(PairRow(group.label, *sides))
         has_text = any(row.text for row in rows)
         said = f"−{span * 100:.0f} … +{span * 25:.0f}"
-        tables.append(PairTable(config, tuple(rows), has_text, said, comparison.get("families", {}).get(config.id, "")))
+        family = str(comparison.get("families", {}).get(config.id, "")).removeprefix(f"{config.label}: ")
+        tables.append(PairTable(config, tuple(rows), has_text, said, family))
     return tables
 
 
@@ -200,7 +211,10 @@ def pair_tasks(tasks: Sequence[Mapping[str, Any]]) -> list[Group]:
 
 
 def _are_siblings(mc: Mapping[str, Any], gen: Mapping[str, Any]) -> bool:
-    return bool(gen.get("sibling") == mc["task"] or (mc.get("sibling") and mc["sibling"] == gen["task"]))
+    """Whether two tasks share their documents; further rows of a task pair only within their own protocol."""
+    named = gen.get("sibling") == mc["task"] or (mc.get("sibling") and mc["sibling"] == gen["task"])
+    same = all(mc[key] == gen[key] for key in ("num_fewshot", "data", "template"))
+    return bool(named and mc["is_main"] == gen["is_main"] and (mc["is_main"] or same))
 
 
 def _side(task: Mapping[str, Any] | None, config: str, reference: str | None, span: float) -> Side | None:

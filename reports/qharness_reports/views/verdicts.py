@@ -25,7 +25,7 @@ MEANINGS = {
     "healthy": Meaning("Healthy", "good", "It still ranks answers and still writes them."),
     "dissociated": Meaning("Dissociated", "split", "It still ranks answers but no longer writes them."),
     "collapsed": Meaning("Collapsed", "bad", "Both abilities are gone."),
-    "cache_path_fault": Meaning("Cache-path fault", "fault", "The prefill is right, the same tokens through the decode cache are not."),
+    "cache_path_fault": Meaning("Cache-path fault", "fault", "The prefill is right, the decode cache is not."),
     "uniform_damage": Meaning("Uniform damage", "worn", "Both abilities lost ground together."),
     "inconclusive": Meaning("Inconclusive", "open", "The evidence does not decide."),
 }  # fmt: skip
@@ -121,7 +121,7 @@ def _baseline_degenerate(comparison: Mapping[str, Any]) -> float | None:
     for row in comparison["configurations"]:
         if row["is_baseline"]:
             metrics = (comparison.get("free", {}).get(row["id"]) or {}).get("metrics") or {}
-            rate: float | None = metrics.get("degenerate_rate")
+            rate: float | None = metrics.get("degenerate")
             return rate
     return None
 
@@ -156,4 +156,5 @@ def headline(comparison: Mapping[str, Any]) -> str:
 def _single(card: Card) -> str:
     mc, gen = card.gauges
     bits = "" if card.stored_bpw == "–" else f" at {card.stored_bpw} stored bits per weight"
-    return f"{card.config.label}{bits} keeps {mc.text} of multiple choice and {gen.text} of generation: {card.title.lower()}."
+    kept = f"keeps {mc.text} of multiple choice and {gen.text} of generation"
+    return f"{card.config.label}{bits} {kept}: {card.title.lower()}."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+
 from qharness.errors import MissingData
 
 SUFFIXES = (".jsonl", ".parquet")

@@ -10,8 +10,8 @@ import csv
 from typing import Any
 
 from datasets import Dataset
-from qharness.errors import MissingData
 
+from qharness.errors import MissingData
 from qharness_tasks_pl.data.sets import DATA_SETS
 
 POLQA = "ipipan/polqa"

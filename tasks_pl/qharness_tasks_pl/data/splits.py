@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from datasets import Dataset
-from qharness.errors import MissingData
 
+from qharness.errors import MissingData
 from qharness_tasks_pl.data import folder, hub
 from qharness_tasks_pl.data.sets import DATA_SETS
 

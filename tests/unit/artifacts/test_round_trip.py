@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from qharness.artifacts.digest import files_digest, model_digest
 from qharness.artifacts.reader import is_artifact, read_artifact
 from qharness.artifacts.writer import write_artifact
@@ -16,7 +18,6 @@ from qharness.models.loading import load_model
 from qharness.transforms.attach import attach_transforms
 from qharness.transforms.contract import hadamard_entry
 from qharness_kernels.hadamard import hadamard_transform
-from safetensors.torch import load_file, save_file
 
 DOWN = "model.layers.*.mlp.down_proj"
 
@@ -37,8 +38,11 @@ def fuse_r4(model, signs=None, block=None):
 
 @pytest.fixture
 def write(make, toy, tokenizer, tmp_path):
-    def build(name="artifact", family="mistral", signs=False, block=None, tie=False, **options):
-        model = make(family, tie_word_embeddings=tie)
+    def build(name="artifact", family="mistral", signs=False, block=None, tie=False, bias=False, **options):
+        model = make(family, tie_word_embeddings=tie, **({"attention_bias": True} if bias else {}))
+        for key, parameter in model.named_parameters():
+            if key.endswith("bias"):
+                torch.nn.init.normal_(parameter)
         vector = torch.randint(0, 2, (96,), generator=torch.Generator().manual_seed(3)) * 2 - 1 if signs else None
         fuse_r4(model, vector, block)
         entry = hadamard_entry(
@@ -64,7 +68,9 @@ def logits(model, ids):
         return model(ids).logits
 
 
-@pytest.mark.parametrize("variant", [{}, {"signs": True}, {"block": 12}, {"family": "llama"}, {"tie": True}])
+@pytest.mark.parametrize(
+    "variant", [{}, {"signs": True}, {"block": 12}, {"family": "llama", "bias": True}, {"tie": True}]
+)
 def test_loaded_artifact_has_the_logits_of_the_model_that_was_saved(write, host, ids, variant) -> None:
     model, info, entry, tensors = write(**variant)
     attach_transforms(model, [entry], tensors, host)
@@ -73,6 +79,28 @@ def test_loaded_artifact_has_the_logits_of_the_model_that_was_saved(write, host,
     assert loaded.digest == info.digest
     assert [t.entry.id for t in loaded.transforms] == ["r4"]
     assert loaded.tokenizer("w5 w6")["input_ids"] == [5, 6]
+
+
+def test_narrow_activations_keep_the_stored_tensors(write, host, ids) -> None:
+    _, info, _, _ = write(family="llama", bias=True)
+    loaded = load_model(LoadRequest(str(info.path), host, dtype="bfloat16"))
+    layer = loaded.model.model.layers[0].self_attn.q_proj
+    assert loaded.dtype == layer.bias.dtype == torch.bfloat16
+    assert layer.scales.dtype == torch.float16 and layer.codes.dtype == torch.int8
+    wide = load_model(LoadRequest(str(info.path), host))
+    assert loaded.digest == wide.digest
+    reference = logits(wide.model, ids).log_softmax(-1)
+    narrow = logits(loaded.model, ids).float().log_softmax(-1)
+    assert (reference.exp() * (reference - narrow)).sum(-1).mean() < 0.01
+
+
+def test_hub_repository_with_an_artifact_is_loaded_as_one(write, host, ids, monkeypatch) -> None:
+    import huggingface_hub
+
+    _, info, _, _ = write()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(info.path))
+    loaded = load_model(LoadRequest("someone/quantized", host, ablate=("r4",)))
+    assert (loaded.reference, loaded.digest, loaded.ablated) == ("someone/quantized", info.digest, ("r4",))
 
 
 def test_logits_survive_a_fresh_process(write, host, ids, tmp_path) -> None:
@@ -106,8 +134,9 @@ print(float(difference), loaded.digest)
 
 
 def test_auto_model_gives_the_same_model_and_fails_closed(write, host, ids) -> None:
-    from qharness.hf import LoadingOptions, loading_options
     from transformers import AutoModelForCausalLM
+
+    from qharness.hf import LoadingOptions, loading_options
 
     _, info, _, _ = write()
     expected = load_model(LoadRequest(str(info.path), host))

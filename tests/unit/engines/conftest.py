@@ -4,11 +4,12 @@ import logging
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
+
 from qharness.engines.base import EngineRequest
 from qharness.engines.hf import HfEngine
 from qharness.models.loaded import LoadedModel
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from qharness.engines.base import GenerationRequest, LikelihoodRequest
 from qharness.engines.hf import Budgets
 from qharness.evaluation.cache import RequestCache, request_key

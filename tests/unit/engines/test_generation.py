@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+
 from qharness.engines.base import GenerationRequest
 from qharness.engines.hf import Budgets
 from qharness.errors import UsageError

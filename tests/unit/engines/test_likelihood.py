@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+
 from qharness.engines.base import LikelihoodRequest
 from qharness.engines.hf import Budgets
 from qharness.engines.prefixes import PrefixTree, build_trees

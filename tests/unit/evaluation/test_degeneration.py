@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from qharness.evaluation.degeneration import LOOP_TOKENS, distinct, invalid_share, judge, loop_onset
 from qharness.evaluation.free import load_prompts
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from qharness.evaluation.free import metrics_of, run_free
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from tokenizers.processors import TemplateProcessing
+
 from qharness.errors import UsageError
 from qharness.evaluation.answers import answer_token
 from qharness.evaluation.lm import EngineLM
-from tokenizers.processors import TemplateProcessing
 
 PAIRS = [
     ("Ala ma", " kota"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
+
 from qharness.evaluation.lm_eval_tasks import run_tasks
 from qharness_tasks_pl.loading import task_manager
 

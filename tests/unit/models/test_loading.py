@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+
 from qharness.errors import CorruptArtifact, MissingModel, UnsupportedArchitecture, UsageError
 from qharness.models.architecture import architecture_of
 from qharness.models.loaded import LoadRequest
@@ -36,9 +37,9 @@ def test_folder_is_loaded_in_float32_with_sdpa_and_the_digest_of_its_files(folde
 
 
 def test_nothing_claims_the_reference(folder, host) -> None:
-    with pytest.raises(MissingModel, match="did you mean .*tiny-mistral"):
+    with pytest.raises(MissingModel, match=r"did you mean .*tiny-mistral"):
         load_model(LoadRequest(str(folder.parent / "tiny-mistrall"), host))
-    with pytest.raises(MissingModel, match="no config.json"):
+    with pytest.raises(MissingModel, match=r"no config\.json"):
         load_model(LoadRequest(str(folder.parent), host))
     with pytest.raises(MissingModel, match="No loader reads the file"):
         load_model(LoadRequest(str(folder / "config.json"), host))

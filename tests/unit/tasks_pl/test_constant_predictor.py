@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from qharness_tasks_pl.constant_predictor import best_constant_score
 from qharness_tasks_pl.scoring import letters, polqa
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from datasets import Dataset
+
 from qharness.errors import MissingData, UnknownName
 from qharness_tasks_pl import load_tasks
 from qharness_tasks_pl.data import hub

@@ -11,6 +11,7 @@ from lm_eval import simple_evaluate
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
+
 from qharness_tasks_pl import SUITES, TASKS, load_tasks, task_manager
 from qharness_tasks_pl.data.splits import Splits
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from qharness.errors import UnknownName
 from qharness_tasks_pl import SUITES
 from qharness_tasks_pl.leaderboard import average, average_gen, average_mc, normalized

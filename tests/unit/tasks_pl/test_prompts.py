@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from qharness_tasks_pl import load_tasks
 
 POLEMO = {"sentence": 'Pokój "z widokiem", brudny.', "target": "__label__meta_minus_m"}

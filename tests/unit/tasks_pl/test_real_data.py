@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from qharness.errors import MissingData
 from qharness_tasks_pl import load_tasks
 from qharness_tasks_pl.constant_predictor import best_constant_score

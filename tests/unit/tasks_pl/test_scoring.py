@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from qharness_tasks_pl.scoring import eq_bench, letters, polqa, poquad, text
 
 

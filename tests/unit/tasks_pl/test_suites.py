@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from qharness.host import Host
 from qharness.records import Suite
 from qharness_tasks_pl import SUITES, TASKS, load_tasks, plugin, task_manager

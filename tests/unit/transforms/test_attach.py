@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from qharness.errors import MissingTransform, UnknownName
 from qharness.host import Host
 from qharness.transforms.attach import attach_transforms
@@ -98,6 +99,16 @@ def test_switching_the_attention_function_afterwards_is_noticed(make, host, ids)
     attach_transforms(model, r3(), {}, host, kv_bits=4)
     model.set_attn_implementation("sdpa")
     with pytest.raises(MissingTransform, match="switched to 'sdpa'"):
+        model(ids)
+
+
+def test_attention_that_keeps_its_keys_to_itself_is_noticed(make, host, ids) -> None:
+    model = make()
+    attention = model.model.layers[0].self_attn
+    forward = type(attention).forward
+    attach_transforms(model, r3(), {}, host, kv_bits=4)
+    attention.forward = lambda *a, past_key_values=None, **k: forward(attention, *a, past_key_values=None, **k)
+    with pytest.raises(MissingTransform, match="did not hand its keys"):
         model(ids)
 
 

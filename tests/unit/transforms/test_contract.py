@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+
 from qharness.errors import CorruptArtifact, UsageError
 from qharness.transforms.contract import MapSpec, TransformEntry, hadamard_entry, needed
 from qharness.transforms.fingerprint import agrees, fingerprint

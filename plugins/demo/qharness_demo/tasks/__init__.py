@@ -1,0 +1,1 @@
+"""The tasks: rows with the official columns, and the exact prompt formats."""

@@ -1,0 +1,1 @@
+"""Morphology, lexicon, names and facts of the micro-world."""
