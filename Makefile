@@ -1,0 +1,54 @@
+# make demo   the main job on the embedded model: baseline and SpinQuant on 22 tasks, with a report
+# make test   all tests but those that need a GPU
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.toml))
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# torch first and by its exact version, so that pip never looks at another build.
+TORCH := $(shell grep '^torch==' constraints.txt)
+LIMIT ?= 25
+
+.PHONY: demo demo-full test test-fast lint format clean help
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "qharness needs Python 3.11 or 3.12 on the PATH (or: make PYTHON=/path/to/python3.11)"; exit 2; }
+	@echo "Creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python $(PROJECTS) constraints.txt
+	@echo "Installing qharness and its plugins (a few minutes the first time)"
+	@$(PIP) "$(TORCH)" 'hatchling>=1.26' 'editables>=0.5'
+	@$(PIP) -e . $(PLUGINS)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) -e '.[dev]' $(PLUGINS)
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --limit $(LIMIT) --offer-open
+
+demo-full: $(VENV)/.installed
+	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --offer-open
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+
+test-fast: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -m "not gpu and not slow and not browser and not interop" $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

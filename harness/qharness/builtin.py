@@ -1,0 +1,142 @@
+"""The built-in plugin: what the host itself offers, through the same hooks as everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from qharness import hookimpl
+from qharness.executors.inline import InlineExecutor
+from qharness.records import (
+    DoctorCheck,
+    EngineRecord,
+    EvaluatorRecord,
+    ExecutorRecord,
+    LoaderRecord,
+    RuntimeTransformRecord,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from qharness.engines.base import Engine, EngineRequest
+    from qharness.evaluation.base import Evaluation, EvaluationContext
+    from qharness.models.loaded import LoadedModel, LoadRequest
+    from qharness.transforms.base import RuntimeTransform
+    from qharness.transforms.contract import TransformEntry
+
+
+def _claims_artifact(reference: str) -> bool:
+    from qharness.artifacts.loading import claims
+
+    return claims(reference)
+
+
+def _load_artifact(request: LoadRequest) -> LoadedModel:
+    from qharness.artifacts.loading import load_artifact
+
+    return load_artifact(request)
+
+
+def _claims_hf(reference: str) -> bool:
+    from qharness.models.hub import claims
+
+    return claims(reference)
+
+
+def _load_hf(request: LoadRequest) -> LoadedModel:
+    from qharness.models.hub import load_hf
+
+    return load_hf(request)
+
+
+def _claims_gguf(reference: str) -> bool:
+    return reference.lower().endswith(".gguf")
+
+
+def _load_gguf(request: LoadRequest) -> LoadedModel:
+    from qharness.models.gguf.loading import load_gguf
+
+    return load_gguf(request)
+
+
+def _create_hf(request: EngineRequest) -> Engine:
+    from qharness.engines.hf import create
+
+    return create(request)
+
+
+def _run_mc(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.lm_eval_tasks import run_tasks
+
+    return run_tasks(context, "mc")
+
+
+def _run_gen(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.lm_eval_tasks import run_tasks
+
+    return run_tasks(context, "gen")
+
+
+def _run_decode_ll(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.lm_eval_tasks import run_tasks
+
+    return run_tasks(context, "decode_ll", "decode")
+
+
+def _run_free(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.free import run_free
+
+    return run_free(context)
+
+
+def _hadamard(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTransform:
+    from qharness.transforms.hadamard import HadamardTransform
+
+    return HadamardTransform(entry, tensors)
+
+
+@hookimpl
+def qharness_loaders() -> Iterable[LoaderRecord]:
+    """Offer the loaders of artifacts, GGUF files and transformers models."""
+    yield LoaderRecord("artifact", "Artifacts of qharness", _claims_artifact, _load_artifact, priority=10)
+    yield LoaderRecord("gguf", "GGUF files of llama.cpp, dequantized", _claims_gguf, _load_gguf, priority=10)
+    yield LoaderRecord("hf", "Folders and hub ids of transformers models", _claims_hf, _load_hf)
+
+
+@hookimpl
+def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
+    """Offer R3 and R4 of SpinQuant and QuaRot."""
+    yield RuntimeTransformRecord(
+        "r3", "Hadamard of queries and keys after RoPE", ("q_post_rope", "k_pre_cache"), _hadamard
+    )
+    yield RuntimeTransformRecord("r4", "Hadamard of a linear layer's input", ("linear_input",), _hadamard)
+
+
+@hookimpl
+def qharness_engines() -> Iterable[EngineRecord]:
+    """Offer the transformers engine."""
+    yield EngineRecord("hf", "transformers, with shared prompts and a preallocated key-value cache", _create_hf)
+
+
+@hookimpl
+def qharness_evaluators() -> Iterable[EvaluatorRecord]:
+    """Offer the evaluators of multiple choice, generation, the decode path and free generation."""
+    yield EvaluatorRecord("mc", "Multiple choice by log-likelihood, in prefill", ("mc",), _run_mc)
+    yield EvaluatorRecord("gen", "Greedy generation", ("gen",), _run_gen)
+    yield EvaluatorRecord("decode_ll", "Multiple choice, token by token through the cache", ("mc",), _run_decode_ll)
+    yield EvaluatorRecord("free", "20 Polish openings continued, judged for degeneration", (), _run_free)
+
+
+@hookimpl
+def qharness_executors() -> Iterable[ExecutorRecord]:
+    """Offer the executor of one process."""
+    yield ExecutorRecord("inline", "One job after the other in this process", InlineExecutor)
+
+
+@hookimpl
+def qharness_doctor() -> Iterable[DoctorCheck]:
+    """Offer checks of the environment."""
+    from qharness.doctor import checks
+
+    return checks()

@@ -1,0 +1,115 @@
+"""Options that several commands share, and the host they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from qharness.errors import UsageError
+from qharness.host import Host
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compose(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return one decorator that applies all of them, the first outermost."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+plugin_switch = click.option(
+    "-p", "switches", multiple=True, metavar="no:NAME", help="Do not load the installed plugin NAME."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+runs_option = click.option(
+    "--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Folder of all runs."
+)
+seed_option = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the quantization.")
+model_option = click.option(
+    "--model", "model", default=None, metavar="REF", help="Hub id, folder, artifact or GGUF file. [default: demo]"
+)
+device_options = compose(
+    click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, or auto."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="Type of the activations; auto is float32 on a CPU and bfloat16 on a GPU.",
+    ),
+)
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="PLUGIN.OPTION=VALUE", help="Set an option of a quantizer."
+)
+calibration_options = compose(
+    click.option(
+        "--text",
+        "texts",
+        multiple=True,
+        metavar="SOURCE",
+        help="Calibration text: file:PATH, hub:ID or demo. [default: demo for the demo model]",
+    ),
+    click.option("--calibration-samples", type=int, default=None, help="Calibration sequences."),
+    click.option("--calibration-length", type=int, default=None, help="Tokens of each calibration sequence."),
+    click.option(
+        "--hessians",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Folder written by `qharness hessians`; must belong to the same model.",
+    ),
+)
+evaluation_options = compose(
+    click.option("--suite", "suites", multiple=True, required=True, metavar="NAME", help="Suite of tasks."),
+    click.option(
+        "--data",
+        default=None,
+        metavar="hub|embedded|DIR",
+        help="Benchmark data. [default: embedded for the demo model, else hub]",
+    ),
+    click.option("--num-fewshot", type=int, default=None, help="Shots in the prompt. [default: the suite's]"),
+    click.option("--limit", type=int, default=None, help="Documents per task. [default: all]"),
+    click.option("--engine", default="hf", show_default=True, help="What executes the model."),
+    click.option("--executor", default="inline", show_default=True, help="Where jobs run."),
+    click.option(
+        "--kernels",
+        type=click.Choice(["auto", "reference", "triton"]),
+        default="auto",
+        show_default=True,
+        help="Which kernels serve quantized linears.",
+    ),
+    click.option("--ablate", multiple=True, metavar="TRANSFORM", help="Evaluate also without this runtime transform."),
+    click.option(
+        "--kv-bits",
+        type=click.Choice(["16", "8", "4", "2"]),
+        default="16",
+        show_default=True,
+        help="Width of the key-value cache.",
+    ),
+    click.option("--apply-chat-template", "chat_template", is_flag=True, help="Send prompts as chat messages."),
+    click.option("--system", default=None, metavar="TEXT", help="System prompt; needs --apply-chat-template."),
+    click.option(
+        "--evaluators", default="mc,gen,decode_ll,free", show_default=True, help="Comma-separated evaluators."
+    ),
+)
+
+
+def host_from(switches: tuple[str, ...]) -> Host:
+    """Return the host without the plugins that `-p no:NAME` names.
+
+    Raises:
+        UsageError: A switch is not of that form.
+    """
+    blocked = []
+    for switch in switches:
+        if not switch.startswith("no:"):
+            raise UsageError(f"`-p {switch}` is not understood; write `-p no:NAME` to disable the plugin NAME.")
+        blocked.append(switch.removeprefix("no:"))
+    return Host(blocked=blocked)

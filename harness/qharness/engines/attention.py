@@ -1,0 +1,52 @@
+"""Scaled dot-product attention that does not copy the keys of grouped heads in a decoding step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+NAME = "grouped_sdpa"
+
+
+def grouped_attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attend with one query token by treating the query heads of a group as query positions of their key head.
+
+    Args:
+        module: Attention module.
+        query: Shape (rows, heads, length, head_dim).
+        key: Shape (rows, key_heads, keys, head_dim).
+        value: Shape of key.
+        attention_mask: Additive, shape (rows, 1, length, keys), or None.
+        kwargs: Passed to transformers' own function when there are several query tokens.
+
+    Returns:
+        Output of shape (rows, length, heads, head_dim), and None.
+    """
+    rows, heads, length, size = query.shape
+    if length > 1 or heads == key.shape[1]:
+        output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return output
+    grouped = query.reshape(rows, key.shape[1], -1, size)
+    mask = None if attention_mask is None else attention_mask.expand(rows, 1, grouped.shape[2], key.shape[2])
+    attended = torch.nn.functional.scaled_dot_product_attention(
+        grouped, key, value, attn_mask=mask, scale=kwargs.get("scaling")
+    )
+    return attended.reshape(rows, 1, heads, size), None
+
+
+def use_grouped_attention(model: PreTrainedModel) -> None:
+    """Switch a model that uses transformers' `sdpa` to it; other implementations are left alone."""
+    AttentionInterface.register(NAME, grouped_attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(NAME)

@@ -1,0 +1,77 @@
+"""One forward pass of a decoder: hidden states first, the head only where an answer needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from qharness.models.architecture import architecture_of
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedModel
+
+HEAD_ELEMENTS = 1 << 25
+"""Logits computed at once, to bound the memory of large vocabularies."""
+
+
+class Forward:
+    """Runs the blocks and the head of a causal language model separately.
+
+    Args:
+        model: Model of a supported architecture, in eval mode.
+
+    Raises:
+        UnsupportedArchitecture: The model_type is not in the table of architectures.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        architecture = architecture_of(model.config)
+        self.model = model
+        self.device = model.device
+        self.dtype = model.dtype
+        self.layers = int(model.config.num_hidden_layers)
+        self.window: int | None = getattr(model.config, "sliding_window", None)
+        self._head = architecture.module(model, architecture.head)
+
+    def hidden(
+        self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
+        """Return the states after the final norm.
+
+        Args:
+            tokens: Token ids, int64, shape (rows, length).
+            positions: Positions of the tokens, same shape; counted from 0 when None.
+            mask: Additive mask, shape (rows, 1, length, keys); causal when None.
+            cache: Keys and values so far; the new ones are added to it.
+
+        Returns:
+            Shape (rows, length, hidden_size), in the model's type.
+        """
+        output = self.model.base_model(
+            input_ids=tokens,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        states: Tensor = output.last_hidden_state
+        return states
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return float32 logits, shape (n, vocabulary), of states of shape (n, hidden_size)."""
+        vocabulary = int(self.model.config.vocab_size)
+        pieces = states.split(max(1, HEAD_ELEMENTS // vocabulary))
+        return torch.cat([self._head(piece).float() for piece in pieces])
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return the rows padded on the right with token 0, int64, shape (rows, longest)."""
+        longest = max(len(row) for row in rows)
+        return torch.tensor([[*row, *([0] * (longest - len(row)))] for row in rows], device=self.device)
+
+    def additive(self, allowed: Tensor) -> Tensor:
+        """Return the additive mask of a boolean one (True: may be seen)."""
+        mask = torch.zeros(allowed.shape, dtype=self.dtype, device=self.device)
+        return mask.masked_fill_(~allowed.to(self.device), torch.finfo(self.dtype).min)

@@ -1,0 +1,203 @@
+"""The transformers engine: prefix trees in prefill, slots in decoding, the head only where it is needed."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from qharness.engines.attention import use_grouped_attention
+from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
+from qharness.engines.batching import plan_batches
+from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
+from qharness.engines.forward import Forward
+from qharness.engines.generation import generate_batch
+from qharness.engines.identity import identity_of
+from qharness.engines.likelihood import prefill_likelihood, remembered_likelihood
+from qharness.engines.planned import Batch, run_planned
+from qharness.engines.prefill import BatchPrefill, RememberingPrefill
+from qharness.engines.prefixes import PrefixTree, build_trees
+from qharness.engines.stopping import StopRule
+from qharness.errors import UsageError
+from qharness.evaluation.cache import RequestCache, request_key
+from qharness.quantization.linear import QuantizedLinear
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+    from qharness.models.loaded import LoadedModel
+
+DEFAULT_LENGTH = 2048
+UNSET_LENGTH = 10**20
+"""Tokenizers that know no length report a number above it."""
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Batch sizes.
+
+    Attributes:
+        prefill: Most tokens of one prefill pass.
+        slots: Most tokens of a decoding batch, prompt and continuation together.
+        rows: Most rows of a decoding batch.
+        remembered: Bytes of keys and values of prompts that are remembered; 0 for prefill in batches.
+    """
+
+    prefill: int
+    slots: int
+    rows: int
+    remembered: int = 0
+
+
+CPU_BUDGETS = Budgets(prefill=4096, slots=24576, rows=64, remembered=1 << 30)
+GPU_BUDGETS = Budgets(prefill=16384, slots=65536, rows=256)
+
+
+class HfEngine:
+    """Executes a loaded model with transformers.
+
+    Args:
+        loaded: The model.
+        request: What the engine was asked for.
+        budgets: Batch sizes; chosen by the device when None.
+
+    Raises:
+        UnsupportedArchitecture: The model's architecture is not in the table.
+    """
+
+    name = "hf"
+
+    def __init__(self, loaded: LoadedModel, request: EngineRequest, budgets: Budgets | None = None) -> None:
+        use_grouped_attention(loaded.model)
+        self._forward = Forward(loaded.model)
+        self._budgets = budgets or (CPU_BUDGETS if loaded.model.device.type == "cpu" else GPU_BUDGETS)
+        self._prefill: RememberingPrefill | BatchPrefill = (
+            RememberingPrefill(self._forward, self._budgets.remembered)
+            if self._budgets.remembered
+            else BatchPrefill(self._forward, self._budgets.prefill)
+        )
+        self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
+        self.max_length = max_length_of(loaded.model.config, loaded.tokenizer)
+        self.notice = loaded.notice
+        self.identity: Mapping[str, Any] = {**identity_of(loaded, request), "engine": self.name}
+        self._rule = StopRule(loaded.tokenizer, eos_ids(loaded))
+        self._cache = RequestCache(request.cache, self.identity) if request.cache else None
+        keep_weights(loaded, True)
+
+    def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
+        """Score continuations in prefill: one forward over contexts and continuations."""
+        window = self._forward.window
+        trees = build_trees(requests, self.max_length, share=window is None or self.max_length <= window)
+        lengths = [len(tree.tokens) for tree in trees]
+        plan = plan_batches(lengths, self._budgets.prefill, [(tree.is_bare, tree.is_chain) for tree in trees])
+        keys = [request_key("prefill", *request) for request in requests]
+        return self._run(trees, plan, self._prefill_likelihood, keys, progress)
+
+    def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
+        """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
+        trees = build_trees(requests, self.max_length)
+        lengths = [len(tree.tokens) for tree in trees]
+        plan = plan_batches(lengths, self._budgets.slots, [tail_of(tree) for tree in trees], self._budgets.rows)
+        keys = [request_key(f"decode-{TAIL}", *request) for request in requests]
+        return self._run(trees, plan, partial(decode_likelihood, self._forward, self._prefill), keys, progress)
+
+    def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
+        """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
+        fitted = [self._fit(request) for request in requests]
+        lengths = [len(request.prompt) + request.max_new_tokens for request in fitted]
+        limits = [request.max_new_tokens for request in fitted]
+        plan = plan_batches(lengths, self._budgets.slots, limits, self._budgets.rows)
+        return run_planned(
+            [Batch(members, partial(self._generate, members, fitted)) for members in plan],
+            [request_key("generate", *request) for request in fitted],
+            lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
+            self._cache,
+            progress,
+        )
+
+    def close(self) -> None:
+        """Free the model."""
+        keep_weights_of(self._forward.model, False)
+        del self._forward, self._prefill
+        gc.collect()
+
+    def _prefill_likelihood(self, trees: Sequence[PrefixTree]) -> dict[int, Likelihood]:
+        if isinstance(self._prefill, RememberingPrefill) and trees[0].is_bare:
+            return remembered_likelihood(self._forward, self._prefill, trees)
+        return prefill_likelihood(self._forward, trees)
+
+    def _run(
+        self,
+        trees: list[PrefixTree],
+        plan: list[list[int]],
+        compute: Callable[[Sequence[PrefixTree]], dict[int, Likelihood]],
+        keys: list[str],
+        progress: Progress,
+    ) -> list[Likelihood]:
+        groups = [[trees[place] for place in places] for places in plan]
+        batches = [
+            Batch([i for tree in group for i in tree.members], partial(torch.inference_mode()(compute), group))
+            for group in groups
+        ]
+        return run_planned(batches, keys, Likelihood, self._cache, progress)
+
+    @torch.inference_mode()
+    def _generate(self, members: Sequence[int], requests: Sequence[GenerationRequest]) -> dict[int, Generation]:
+        chosen = [requests[index] for index in members]
+        answers = generate_batch(self._forward, self._prefill, self._rule, chosen)
+        return dict(zip(members, answers, strict=True))
+
+    def _fit(self, request: GenerationRequest) -> GenerationRequest:
+        room = self.max_length - request.max_new_tokens
+        if room < 1 or not request.prompt:
+            raise UsageError(
+                f"A generation request needs a prompt and fewer than {self.max_length} new tokens, the model's maximum "
+                f"length; it has {len(request.prompt)} and {request.max_new_tokens}."
+            )
+        return request._replace(prompt=request.prompt[-room:])
+
+
+def max_length_of(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the model's maximum length, looked up in the places and the order that lm-eval uses."""
+    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+        value = getattr(config, name, None)
+        if value is not None:
+            return int(value)
+    length = tokenizer.model_max_length
+    return int(length) if length is not None and length < UNSET_LENGTH else DEFAULT_LENGTH
+
+
+def eos_ids(loaded: LoadedModel) -> frozenset[int]:
+    """Return the ids that end a text, from the model's generation configuration as transformers' generate does."""
+    ids = loaded.model.generation_config.eos_token_id
+    if ids is None:
+        return frozenset()
+    return frozenset(ids if isinstance(ids, list) else [ids])
+
+
+def keep_weights(loaded: LoadedModel, keep: bool) -> None:
+    """Keep the dequantized weights of quantized linears between calls, on a CPU where memory is plentiful."""
+    if loaded.model.device.type == "cpu":
+        keep_weights_of(loaded.model, keep)
+
+
+def keep_weights_of(model: torch.nn.Module, keep: bool) -> None:
+    """Tell every quantized linear of a model whether to keep its dequantized weight."""
+    for module in model.modules():
+        if isinstance(module, QuantizedLinear):
+            module.cache_weight(keep)
+
+
+def create(request: EngineRequest) -> HfEngine:
+    """Load the referenced model or artifact and return an engine for it."""
+    from qharness.models.loaded import LoadRequest
+    from qharness.models.loading import load_model
+
+    loaded = load_model(
+        LoadRequest(request.reference, request.host, request.dtype, request.device, request.ablate, request.kv_bits)
+    )
+    return HfEngine(loaded, request)

@@ -1,0 +1,27 @@
+"""What can change an answer: the base of the request cache's key."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from qharness import __version__
+
+if TYPE_CHECKING:
+    from qharness.engines.base import EngineRequest
+    from qharness.models.loaded import LoadedModel
+
+
+def identity_of(loaded: LoadedModel, request: EngineRequest) -> dict[str, Any]:
+    """Return everything about model and engine that can change an answer, JSON-able."""
+    return {
+        "digest": loaded.digest,
+        "ablation": sorted(loaded.ablated),
+        "transforms": sorted(attached.entry.id for attached in loaded.transforms),
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "device": loaded.model.device.type,
+        "kernels": request.kernels,
+        "kv_bits": request.kv_bits,
+        "attention": str(loaded.model.config._attn_implementation),
+        "versions": {"qharness": __version__, "torch": version("torch"), "transformers": version("transformers")},
+    }

@@ -1,0 +1,126 @@
+"""Artifacts of a run: found by what decides them, built when they are not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qharness import __version__
+from qharness.jobs.calibration import corpus_for, hessians_for
+from qharness.jobs.configurations import Built
+from qharness.jobs.plan import BASELINE, RunPlan
+from qharness.models.loaded import LoadRequest
+from qharness.models.loading import load_model
+from qharness.records import QuantizerRecord
+
+if TYPE_CHECKING:
+    from qharness.host import Host
+    from qharness.jobs.progress import Reporter
+    from qharness.models.loaded import LoadedModel
+
+Facts = dict[str, Any]
+
+
+def load_original(plan: RunPlan, host: Host) -> LoadedModel:
+    """Load the unquantized model for calibration and quantization.
+
+    It stays in host memory, in its own type if a GPU works on it block by block, else in float32: few CPUs multiply
+    16-bit matrices at speed.
+    """
+    from qharness.jobs.device import resolve_device
+
+    dtype = "float32" if resolve_device(plan.device) == "cpu" else "auto"
+    return load_model(LoadRequest(reference=plan.model, host=host, dtype=dtype))
+
+
+def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
+    """Return the model as it is: the baseline, or an artifact that is evaluated by itself."""
+    loaded = load_model(LoadRequest(reference=plan.model, host=host, dtype="auto"))
+    if loaded.manifest:
+        from qharness.artifacts.reader import read_artifact
+
+        artifact = read_artifact(plan.model)
+        names = tuple(entry.id for entry in artifact.transforms)
+        plugin = artifact.plugin
+        facts = _facts(plugin, Path(plan.model), loaded.manifest)
+        return Built(plugin, plan.model, loaded.digest, names), facts
+    tensors = list(loaded.model.parameters())
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    bits = 8 * size / sum(tensor.numel() for tensor in tensors)
+    facts = {
+        "plugin": BASELINE,
+        "path": plan.model,
+        "nominal_bits": bits,
+        "stored_bpw": bits,
+        "model_bpw": bits,
+        "size_bytes": size,
+        "digest": loaded.digest,
+    }
+    return Built(BASELINE, plan.model, loaded.digest), facts
+
+
+def build_artifact(
+    plugin: str, plan: RunPlan, host: Host, store: Path, reporter: Reporter, out: Path | None = None
+) -> tuple[Built, Facts]:
+    """Return the artifact of a quantizer, from the store if it was built before.
+
+    Args:
+        plugin: Name of the quantizer.
+        plan: The run's choices.
+        host: Registry.
+        store: Folder `.cache` of all runs.
+        reporter: Shows progress.
+        out: Folder to write it to; None for the store.
+
+    Raises:
+        QharnessError: The model, the text, the Hessians or the method failed.
+    """
+    from qharness.artifacts.reader import is_artifact, read_artifact
+    from qharness.jobs.device import resolve_device
+    from qharness.quantization.options import options_from
+    from qharness.quantization.pipeline import quantize_model
+    from qharness.quantization.provenance import plugin_version
+
+    record = host.get(QuantizerRecord, plugin)
+    options = options_from(record, plan.settings.get(plugin, {}))
+    loaded = load_original(plan, host)
+    hessians = hessians_for(plan, loaded) if record.needs == "hessian" else None
+    corpus = corpus_for(plan, loaded, host) if record.needs != "none" else None
+    facts = (
+        __version__,
+        plugin,
+        plugin_version(host, record).version,
+        loaded.digest,
+        asdict(options),
+        plan.seed,
+        corpus.digest if corpus else "",
+        hessians.digest if hessians else "",
+    )
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = out or store / "artifacts" / f"{plugin}-{key}"
+    if out is not None or not is_artifact(folder):
+        quantize_model(
+            loaded,
+            record,
+            options,
+            host=host,
+            calibration=corpus,
+            hessians=hessians,
+            seed=plan.seed,
+            device=resolve_device(plan.device),
+            work=store / "work",
+            out=folder,
+            progress=reporter.update,
+        )
+    artifact = read_artifact(folder)
+    names = tuple(entry.id for entry in artifact.transforms)
+    source = corpus.source if corpus else ""
+    return Built(plugin, str(folder), artifact.digest, names, source), _facts(plugin, folder, artifact.manifest)
+
+
+def _facts(plugin: str, path: Path, manifest: Any) -> Facts:
+    names = ("nominal_bits", "stored_bpw", "model_bpw", "size_bytes", "digest")
+    return {"plugin": plugin, "path": str(path), **{name: manifest.get(name) for name in names}}

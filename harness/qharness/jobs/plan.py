@@ -1,0 +1,187 @@
+"""The plan of a run: every choice resolved before anything is computed, and written to run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from qharness.errors import MissingData, UnknownName, UsageError, normalize_name
+from qharness.host import Host
+from qharness.records import (
+    DataSource,
+    EngineRecord,
+    EvaluatorRecord,
+    ExecutorRecord,
+    LoaderRecord,
+    QuantizerRecord,
+    Suite,
+    TaskSpec,
+)
+
+BASELINE = "fp16"
+DEFAULT_MODEL = "demo"
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that decides the outcome of a run; JSON-able.
+
+    Attributes:
+        plugins: Quantizers, without the baseline.
+        suites: Suites, in the order given.
+        model: Model reference.
+        data: Name of the data source, or a folder.
+        evaluators: Evaluators to run.
+        num_fewshot: Shots; None for the suite's default.
+        limit: Documents per task; None for all.
+        seed: Seed of quantization and sampling.
+        engine, executor, kernels, kv_bits, device, dtype: How models are executed.
+        ablate: Runtime transforms of which each is left out in rows of its own.
+        chat_template, system: How prompts are wrapped.
+        settings: Options of quantizers, `{plugin: {option: text}}`.
+        texts, calibration_samples, calibration_length, hessians: Calibration.
+    """
+
+    plugins: tuple[str, ...]
+    suites: tuple[str, ...]
+    model: str = DEFAULT_MODEL
+    data: str = "hub"
+    evaluators: tuple[str, ...] = ("mc", "gen", "decode_ll", "free")
+    num_fewshot: int | None = None
+    limit: int | None = None
+    seed: int = 0
+    engine: str = "hf"
+    executor: str = "inline"
+    kernels: str = "auto"
+    kv_bits: int = 16
+    device: str = "cpu"
+    dtype: str = "float32"
+    ablate: tuple[str, ...] = ()
+    chat_template: bool = False
+    system: str | None = None
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    calibration_samples: int | None = None
+    calibration_length: int | None = None
+    hessians: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON-able data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunPlan:
+        """Read a plan back from `to_json`."""
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items() if n in known}
+        return cls(**values)
+
+    def check(self, host: Host) -> None:
+        """Look every name up before anything is computed.
+
+        Raises:
+            UnknownName: A plugin, suite, evaluator, engine or executor does not exist.
+            UsageError: Options contradict each other or a folder is missing.
+        """
+        for name in self.plugins:
+            host.get(QuantizerRecord, name)
+        for name in self.suites:
+            host.get(Suite, name)
+        for name in self.evaluators:
+            host.get(EvaluatorRecord, name)
+        host.get(EngineRecord, self.engine)
+        host.get(ExecutorRecord, self.executor)
+        for name in self.settings:
+            if name not in self.plugins:
+                raise UnknownName("quantizer in this run", name, self.plugins)
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit {self.limit} leaves no documents; give a number of at least 1.")
+        if self.system is not None and not self.chat_template:
+            raise UsageError("--system needs --apply-chat-template: without it there is no system prompt.")
+        self.data_folder(host)
+
+    def data_folder(self, host: Host) -> str:
+        """Return `hub` or the folder behind `data`.
+
+        Raises:
+            MissingData: It names neither a data source nor a folder.
+        """
+        sources = host.offers(DataSource)
+        if normalize_name(self.data) == "hub":
+            return "hub"
+        if normalize_name(self.data) in sources:
+            return str(sources[normalize_name(self.data)].record.folder)
+        if not Path(self.data).is_dir():
+            known = ", ".join(["hub", *sources])
+            raise MissingData(f"--data '{self.data}' is no folder and no data source; known sources: {known}.")
+        return str(Path(self.data).resolve())
+
+    def notice(self, host: Host) -> str:
+        """Return the sentence that every score of this data must carry, or an empty text."""
+        source = host.offers(DataSource).get(normalize_name(self.data))
+        return source.record.notice if source else ""
+
+
+def default_data(model: str, host: Host) -> str:
+    """Return the data source that fits a model: the embedded one for the embedded model, else the hub."""
+    embedded = normalize_name(model) == DEFAULT_MODEL and "embedded" in host.offers(DataSource)
+    return "embedded" if embedded else "hub"
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Parse `PLUGIN.OPTION=VALUE` texts.
+
+    Raises:
+        UsageError: A text is not of that form.
+    """
+    settings: dict[str, dict[str, str]] = {}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        plugin, dot, option = target.partition(".")
+        if not (equals and dot and plugin and option):
+            raise UsageError(f"`--set {text}` is not understood; write --set PLUGIN.OPTION=VALUE.")
+        settings.setdefault(normalize_name(plugin), {})[normalize_name(option)] = value
+    return settings
+
+
+def resolve_plugins(names: Sequence[str], host: Host) -> tuple[str, ...]:
+    """Return the canonical quantizer names; `all` stands for every installed one, the baseline is dropped.
+
+    Raises:
+        UnknownName: A name is no quantizer.
+    """
+    chosen: list[str] = []
+    for name in names:
+        key = normalize_name(name)
+        if key == "all":
+            chosen += sorted(host.offers(QuantizerRecord))
+        elif key != BASELINE:
+            chosen.append(normalize_name(host.get(QuantizerRecord, name).name))
+    return tuple(dict.fromkeys(chosen))
+
+
+def check_model(reference: str, host: Host) -> None:
+    """Check that some loader claims the reference.
+
+    Raises:
+        MissingModel: None does.
+    """
+    from qharness.errors import MissingModel
+
+    if not any(loader.claims(reference) for loader in host.records(LoaderRecord)):
+        names = ", ".join(loader.name for loader in host.records(LoaderRecord))
+        raise MissingModel(
+            f"No model at '{reference}': it is no folder, file, hub id or embedded model (loaders: {names})."
+        )
+
+
+def tasks_for(evaluator: EvaluatorRecord, suite: Suite) -> tuple[TaskSpec, ...]:
+    """Return the tasks of a suite, companions included, that an evaluator measures.
+
+    `decode_ll` takes the MC tasks of the suite itself; every evaluator takes the kinds it names.
+    """
+    pool = suite.tasks if evaluator.name == "decode_ll" else (*suite.tasks, *suite.companions)
+    unique = {task.name: task for task in pool if task.kind in evaluator.kinds}
+    return tuple(unique.values())

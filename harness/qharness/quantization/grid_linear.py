@@ -1,0 +1,116 @@
+"""A linear layer of packed grid codes with a scale and a zero per group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from qharness.errors import CorruptArtifact
+from qharness.quantization.linear import QuantizedLinear
+from qharness.quantization.packing import pack, unpack, words_for
+from qharness.rounding.grid import GridSpec, Scales
+
+STORED_ZEROS: dict[tuple[str, str], Literal["packed", "float16", "fixed"]] = {
+    ("asymmetric", "packed"): "packed",
+    ("asymmetric", "float16"): "float16",
+}
+
+
+class GridLinear(QuantizedLinear):
+    """y = x W^T + b with W[i, j] = scale[i, g] * (code[i, j] - zero[i, g]), g = j // group.
+
+    Buffers: `codes` int32 (out_features, words), packed along the input; `scales` float16 (out_features, groups);
+    `zeros` int32 (groups, words), packed along the output, or float16 (out_features, groups), absent where the zero is
+    one constant; `bias`.
+
+    Args:
+        codes: Shape (out_features, in_features), 0 .. 2^bits - 1.
+        scales: Scales and zeros, each of shape (out_features, groups).
+        spec: The grid.
+        group: Columns per group.
+        bias: Shape (out_features,), or None.
+    """
+
+    def __init__(self, codes: Tensor, scales: Scales, spec: GridSpec, group: int, bias: Tensor | None) -> None:
+        stored = {"codes": pack(codes, spec.bits), "scales": scales.scale.half()}
+        kind = STORED_ZEROS.get((spec.grid, spec.zeros), "fixed")
+        if kind == "packed":
+            stored["zeros"] = pack(scales.zero.T, spec.bits)
+        elif kind == "float16":
+            stored["zeros"] = scales.zero.half()
+        if bias is not None:
+            stored["bias"] = bias.detach().clone()
+        self._fill(stored, spec.bits, group, kind, spec.fixed_zero, codes.shape[1])
+
+    def _fill(
+        self, stored: Mapping[str, Tensor], bits: int, group: int, kind: str, zero: float | None, in_features: int
+    ) -> None:
+        super().__init__()
+        self.bits, self.group, self.zero_kind, self.fixed_zero = bits, group, kind, zero
+        self.in_features, self.out_features = in_features, stored["codes"].shape[0]
+        for name in ("codes", "scales", "zeros", "bias"):
+            if name in stored:
+                self.register_buffer(name, stored[name])
+        self.bias = stored.get("bias")
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> Self:
+        """Rebuild the layer.
+
+        Raises:
+            CorruptArtifact: A tensor is missing or has another shape than the numbers in `spec` ask for.
+        """
+        rows, columns, bits, group = spec["out_features"], spec["in_features"], spec["bits"], spec["group"]
+        wanted = {"codes": (rows, words_for(columns, bits)), "scales": (rows, columns // group)}
+        if spec["zeros"] == "packed":
+            wanted["zeros"] = (columns // group, words_for(rows, bits))
+        elif spec["zeros"] == "float16":
+            wanted["zeros"] = (rows, columns // group)
+        for name, shape in wanted.items():
+            found = tuple(tensors[name].shape) if name in tensors else None
+            if found != shape:
+                raise CorruptArtifact(f"Tensor '{name}' of a grid layer should have shape {shape}, found {found}.")
+        self = cls.__new__(cls)
+        self._fill(tensors, bits, group, spec["zeros"], spec.get("zero"), columns)
+        return self
+
+    def spec(self) -> dict[str, Any]:
+        """Return the sizes, bits, group, and how zeros are stored."""
+        return {
+            "in_features": self.in_features,
+            "out_features": self.out_features,
+            "bits": self.bits,
+            "group": self.group,
+            "zeros": self.zero_kind,
+            "zero": self.fixed_zero,
+        }
+
+    def codes_and_zeros(self) -> tuple[Tensor, Tensor]:
+        """Return the codes, shape (out, groups, group), uint8, and the zeros, shape (out, groups, 1), float32."""
+        codes = unpack(self.get_buffer("codes"), self.bits, self.in_features).unflatten(1, (-1, self.group))
+        scales = self.get_buffer("scales")
+        if self.zero_kind == "packed":
+            zeros = unpack(self.get_buffer("zeros"), self.bits, self.out_features).T.float()
+        elif self.zero_kind == "float16":
+            zeros = self.get_buffer("zeros").float()
+        else:
+            zeros = torch.full(scales.shape, float(self.fixed_zero or 0), device=scales.device)
+        return codes, zeros[:, :, None]
+
+    def dequantize(self) -> Tensor:
+        """Return the weight, shape (out_features, in_features), float32."""
+        codes, zeros = self.codes_and_zeros()
+        return ((codes.float() - zeros) * self.get_buffer("scales").float()[:, :, None]).flatten(1)
+
+    def stored_bits(self) -> dict[str, int]:
+        """Return the bits of codes, scales and zeros as stored, padding of the last words included."""
+        names = {"payload": "codes", "scales": "scales", "zeros": "zeros"}
+        buffers = self.tensors()
+        return {
+            purpose: buffers[name].numel() * buffers[name].element_size() * 8
+            for purpose, name in names.items()
+            if name in buffers
+        }

@@ -1,0 +1,65 @@
+"""The contract of a quantized linear layer."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+
+class QuantizedLinear(nn.Module, abc.ABC):
+    """A linear layer y = x W^T + b whose weight is stored in a method's own tensors.
+
+    Subclasses register their tensors as buffers, so that `tensors()` is their state.
+
+    Attributes:
+        in_features: Size of the input, n.
+        out_features: Size of the output, m.
+    """
+
+    in_features: int
+    out_features: int
+    bias: Tensor | None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that an artifact stores, by name, without the module's own prefix."""
+        return dict(self.named_buffers())
+
+    @classmethod
+    @abc.abstractmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> Self:
+        """Rebuild the layer from `tensors()` and from `spec()` as read back from JSON."""
+
+    @abc.abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """Return the JSON-able numbers that `from_tensors` needs besides the tensors (sizes, bits, group)."""
+
+    @abc.abstractmethod
+    def dequantize(self) -> Tensor:
+        """Return the weight, shape (out_features, in_features), float32."""
+
+    @abc.abstractmethod
+    def stored_bits(self) -> dict[str, int]:
+        """Return the stored bits by purpose (`payload`, `scales`, `codebooks`, ...); everything but the bias."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer to x of shape (..., in_features); the default goes through `dequantize`."""
+        return nn.functional.linear(x, self.weight_as(x.dtype), self.bias)
+
+    def weight_as(self, dtype: torch.dtype) -> Tensor:
+        """Return the dequantized weight in `dtype`, kept between calls once `cache_weight(True)` was called."""
+        kept: Tensor | None = getattr(self, "_kept", None)
+        if kept is not None and kept.dtype == dtype and kept.device == next(self.buffers()).device:
+            return kept
+        weight = self.dequantize().to(dtype)
+        if getattr(self, "_keep", False):
+            object.__setattr__(self, "_kept", weight)
+        return weight
+
+    def cache_weight(self, keep: bool) -> None:
+        """Keep the dequantized weight between calls (memory for speed; the reference path on a CPU)."""
+        object.__setattr__(self, "_keep", keep)
+        object.__setattr__(self, "_kept", None)

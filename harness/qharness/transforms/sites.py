@@ -1,0 +1,67 @@
+"""The four places where a runtime transform can act, and how it gets there in a transformers model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from qharness.errors import MissingTransform
+from qharness.models.architecture import head_dim_of
+from qharness.transforms.attention import check_attention, transform_keys_before_cache, transform_queries_after_rope
+from qharness.transforms.base import AttachedTransform
+from qharness.transforms.contract import TransformEntry
+
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+    from transformers import PreTrainedModel
+
+Map = Callable[[Tensor], Tensor]
+
+
+def attach_at_site(model: PreTrainedModel, entry: TransformEntry, apply: Map) -> AttachedTransform:
+    """Attach a map at the entry's site of every module that its pattern matches.
+
+    Args:
+        model: Decoder of a supported architecture.
+        entry: Contract entry.
+        apply: Map of the last dimension, size `entry.map.size`, any number of leading dimensions.
+
+    Raises:
+        MissingTransform: No module matches, one has no such site, or its size is not the map's.
+    """
+    matched = [(name, module) for name, module in model.named_modules() if fnmatchcase(name, entry.modules)]
+    if not matched:
+        raise MissingTransform(f"no module of the model matches '{entry.modules}'")
+    for name, module in matched:
+        found = _size(model, name, module, entry.site)
+        if found != entry.map.size:
+            raise MissingTransform(f"it is a map of {entry.map.size} numbers, but '{name}' has {found}")
+    handles = [handle for _, module in matched for handle in _attach(model, module, entry.site, apply)]
+    return AttachedTransform(entry, [name for name, _ in matched], handles)
+
+
+def _size(model: PreTrainedModel, name: str, module: nn.Module, site: str) -> int:
+    if site in ("linear_input", "linear_output"):
+        size = getattr(module, "in_features" if site == "linear_input" else "out_features", None)
+        if not isinstance(size, int):
+            raise MissingTransform(f"'{name}' is a {type(module).__name__}, not a linear layer")
+        return size
+    check_attention(name, module)
+    return int(getattr(module, "head_dim", head_dim_of(model.config)))
+
+
+def _attach(model: PreTrainedModel, module: nn.Module, site: str, apply: Map) -> Iterable[RemovableHandle]:
+    match site:
+        case "linear_input":
+            return [module.register_forward_pre_hook(lambda _, inputs: (apply(inputs[0]), *inputs[1:]))]
+        case "linear_output":
+            return [module.register_forward_hook(lambda _, __, output: apply(output))]
+        case "q_post_rope":
+            return transform_queries_after_rope(model, module, apply)
+        case "k_pre_cache":
+            return transform_keys_before_cache(module, apply)
+        case _:
+            raise MissingTransform(f"there is no site '{site}'")

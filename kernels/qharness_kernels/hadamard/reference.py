@@ -1,0 +1,118 @@
+"""Hadamard transforms of a last dimension, in torch.
+
+A = (H_K kron H_P) diag(signs) / sqrt(n) with n = K * P and P a power of two: x is viewed as (K, P), H_P acts on the
+second axis and H_K on the first. H_P itself is Kronecker: it is applied as dense factors of at most 128, which on
+CPUs and GPUs is faster than log2(P) passes of additions over memory.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from qharness_kernels.hadamard.factors import factor, hadamard_matrix
+
+DENSE_POWER = 7
+DENSE_SIZE = 256
+
+
+@cache
+def _orthonormal(order: int, transpose: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Made outside inference mode: the cached tensor may meet autograd later.
+    with torch.inference_mode(False), torch.no_grad():
+        matrix = hadamard_matrix(order).to(torch.float64) / order**0.5
+        return (matrix.T if transpose else matrix).contiguous().to(device=device, dtype=dtype)
+
+
+@cache
+def _dense_block(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False), torch.no_grad():
+        return hadamard_dense(size).to(device=device, dtype=dtype)
+
+
+def _sizes(n: int) -> list[int]:
+    """Orders of the Kronecker factors of A, the first acts on the slowest axis."""
+    split = factor(n)
+    orders = [split.k] if split.k > 1 else []
+    left = split.power
+    parts = -(-left // DENSE_POWER)
+    for part in range(parts):
+        take = -(-left // (parts - part))
+        orders.append(1 << take)
+        left -= take
+    return orders
+
+
+def _apply(x: Tensor, inverse: bool) -> Tensor:
+    """Apply A (or its transpose) to the last dimension of x of shape (rows, n), float32 or float64."""
+    n = x.shape[-1]
+    if n == 1:
+        return x
+    if n <= DENSE_SIZE:
+        matrix = _dense_block(n, x.dtype, x.device)
+        return x @ (matrix if inverse else matrix.T)
+    rows = x.shape[0]
+    orders = _sizes(n)
+    before, after = 1, n
+    for order in orders:
+        after //= order
+        matrix = _orthonormal(order, inverse, x.dtype, x.device)
+        if after == 1:
+            x = x.reshape(-1, order) @ matrix.T
+        else:
+            x = torch.matmul(matrix, x.reshape(rows * before, order, after))
+        before *= order
+    return x.reshape(rows, n)
+
+
+def hadamard_transform(
+    x: Tensor, block: int | None = None, signs: Tensor | None = None, inverse: bool = False
+) -> Tensor:
+    """Apply the orthonormal Hadamard map A to the last dimension.
+
+    Args:
+        x: Shape (..., n), floating point. Types narrower than float32 are computed in float32.
+        block: Size of the blocks of a block-diagonal map; must divide n. None is one block of size n.
+        signs: Shape (n,), entries +1 and -1, multiplied to x before the Hadamard (after it for the inverse).
+        inverse: Apply A^T, the exact inverse of A.
+
+    Returns:
+        Shape (..., n), dtype of x.
+
+    Raises:
+        ValueError: The block does not divide n, signs have another size, or no matrix of that size is known.
+    """
+    n = x.shape[-1]
+    size = n if block is None else block
+    if size < 1 or n % size:
+        raise ValueError(f"A block of {size} does not divide the dimension {n}.")
+    if signs is not None and signs.shape != (n,):
+        raise ValueError(f"The sign vector has shape {tuple(signs.shape)}, the dimension is {n}.")
+    work = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    flips = None if signs is None else signs.to(device=x.device, dtype=work.dtype)
+    if flips is not None and not inverse:
+        work = work * flips
+    work = _apply(work.reshape(-1, size), inverse).reshape(x.shape)
+    if flips is not None and inverse:
+        work = work * flips
+    return work.to(x.dtype)
+
+
+def hadamard_dense(n: int, block: int | None = None) -> Tensor:
+    """Return the map of `hadamard_transform` as a dense matrix.
+
+    Args:
+        n: Size of the dimension.
+        block: Size of the blocks of a block-diagonal map; None is one block.
+
+    Returns:
+        A, shape (n, n), float64, A A^T = I; `hadamard_transform(x)` equals `x @ A.T`.
+    """
+    size = n if block is None else block
+    if size < 1 or n % size:
+        raise ValueError(f"A block of {size} does not divide the dimension {n}.")
+    split = factor(size)
+    whole = torch.kron(hadamard_matrix(split.k).double(), hadamard_matrix(1 << split.power).double()) / size**0.5
+    return torch.block_diag(*[whole] * (n // size)) if n > size else whole

@@ -1,0 +1,181 @@
+"""The rotated, unquantized model is the original (control T0), for every shape of model."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+import qharness.builtin
+from qharness.host import Host
+from qharness.models.architecture import architecture_of, head_dim_of
+from qharness.quantization.base import ModelContext
+from qharness.transforms.attach import attach_transforms
+from qharness_spinquant.folding import untie_head
+from qharness_spinquant.learning import start
+from qharness_spinquant.options import Options
+from qharness_spinquant.quantizer import SpinQuant, merge_rotations
+from qharness_spinquant.rotation import orthogonality_error
+
+SMALL = dict(vocab_size=96, hidden_size=48, intermediate_size=96, num_hidden_layers=3, max_position_embeddings=64)
+SHAPES = {
+    "gqa": (MistralConfig, MistralForCausalLM, dict(num_attention_heads=6, num_key_value_heads=2)),
+    "mha_tied": (LlamaConfig, LlamaForCausalLM, dict(num_attention_heads=4, tie_word_embeddings=True)),
+    "own_head_dim": (
+        MistralConfig,
+        MistralForCausalLM,
+        dict(num_attention_heads=4, num_key_value_heads=2, head_dim=16),
+    ),
+    "biases": (
+        LlamaConfig,
+        LlamaForCausalLM,
+        dict(num_attention_heads=6, num_key_value_heads=3, attention_bias=True, mlp_bias=True),
+    ),
+}
+
+
+def _model(shape):
+    config, kind, extra = SHAPES[shape]
+    torch.manual_seed(0)
+    model = kind(config(**SMALL, **extra)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.uniform_(0.3, 2.0)
+            elif name.endswith("bias"):
+                parameter.normal_(0, 0.3)
+            else:
+                parameter.mul_(4)
+    return model
+
+
+def _kl(original, changed, tokens):
+    with torch.no_grad():
+        p = original(tokens).logits.double().log_softmax(-1)
+        q = changed(tokens).logits.double().log_softmax(-1)
+    return float((p.exp() * (p - q)).sum(-1).mean())
+
+
+def _context(model, tmp_path, seed=0):
+    tokens = torch.randint(0, 96, (6, 24), generator=torch.Generator().manual_seed(1))
+    return ModelContext(architecture_of(model.config), tokens, seed, "cpu", tmp_path, lambda *_: None)
+
+
+def _rotated(model, tmp_path, **options):
+    changed = copy.deepcopy(model)
+    context = _context(model, tmp_path)
+    prepared = SpinQuant(Options(**{"learn": False, **options})).prepare(changed, context)
+    attached = attach_transforms(changed, prepared.transforms, prepared.tensors, Host(extra=_builtin()))
+    return changed, prepared, attached, context
+
+
+def _builtin():
+    host = Host()
+    return {} if any(status.name == "builtin" for status in host.status) else {"builtin": qharness.builtin}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("options", [{}, {"no_had": True}, {"r4_block": 32}], ids=["r4", "no_had", "blocks"])
+def test_rotated_model_is_the_original(shape, options, tmp_path):
+    model = _model(shape)
+    changed, _, _, context = _rotated(model, tmp_path, **options)
+    assert not torch.allclose(changed.model.layers[0].mlp.up_proj.weight, model.model.layers[0].mlp.up_proj.weight)
+    assert _kl(model, changed, context.calibration) < 1e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_learned_rotations_keep_the_model(shape, tmp_path):
+    model = _model(shape)
+    changed, prepared, _, context = _rotated(model, tmp_path, learn=True, iterations=3)
+    assert _kl(model, changed, context.calibration) < 1e-6
+    assert max(prepared.notes["orthogonality"].values()) < 1e-6
+    assert prepared.notes["in_the_loop"] == "weights"
+
+
+def test_rotated_model_stored_in_bfloat16(tmp_path):
+    model = _model("gqa")
+    model.to(torch.bfloat16).float()
+    changed, _, _, context = _rotated(model, tmp_path)
+    changed.to(torch.bfloat16).float()
+    scale = model(context.calibration).logits.std()
+    with torch.no_grad():
+        error = (model(context.calibration).logits - changed(context.calibration).logits).std() / scale
+    assert error < 2e-2
+    kept = _rotated(model, tmp_path)[0]
+    assert _kl(model, kept, context.calibration) < 1e-6
+
+
+def test_missing_r4_destroys_and_never_merged_r4_does_not(tmp_path):
+    model = _model("gqa")
+    changed, _, attached, context = _rotated(model, tmp_path)
+    attached.detach()
+    without, _, _, _ = _rotated(model, tmp_path, no_had=True)
+    assert _kl(model, changed, context.calibration) > 0.05
+    assert _kl(model, without, context.calibration) < 1e-6
+
+
+def test_never_merged_r4_equals_no_had(tmp_path):
+    model = _model("own_head_dim")
+    untied = copy.deepcopy(model)
+    names = architecture_of(model.config)
+    untie_head(untied, names)
+    sizes = (model.config.hidden_size, head_dim_of(model.config), model.config.num_hidden_layers)
+    merge_rotations(untied, names, start(sizes, 0)[0], None)
+    no_had, prepared, _, _ = _rotated(model, tmp_path, no_had=True)
+    assert not prepared.transforms
+    for (name, left), right in zip(untied.named_parameters(), no_had.parameters(), strict=True):
+        assert torch.equal(left, right), name
+
+
+def test_r3_is_needed_only_with_a_quantized_cache(tmp_path):
+    model = _model("gqa")
+    changed, prepared, attached, context = _rotated(model, tmp_path)
+    assert [entry.id for entry in prepared.transforms] == ["r4", "r3", "r3"]
+    assert set(attached.not_needed) == {"r3"}
+    attached.detach()
+    attach_transforms(changed, prepared.transforms, {}, Host(extra=_builtin()), kv_bits=8)
+    assert _kl(model, changed, context.calibration) < 1e-6
+
+
+def test_sizes_without_a_hadamard_matrix_fall_back_and_say_so(tmp_path):
+    torch.manual_seed(0)
+    config = LlamaConfig(**{**SMALL, "hidden_size": 54}, num_attention_heads=3, head_dim=18)
+    model = LlamaForCausalLM(config).eval()
+    changed, prepared, _, context = _rotated(model, tmp_path)
+    assert "random orthogonal" in prepared.notes["start"]
+    assert _kl(model, changed, context.calibration) < 1e-6
+
+
+def test_hessian_map_is_the_hessian_of_the_prepared_model(tmp_path):
+    model = _model("biases")
+    changed, prepared, _, context = _rotated(model, tmp_path)
+    names = [f"model.layers.{i}.{n}" for i in range(3) for s in context.architecture.stages() for n in s]
+    original, rotated = (_moments(m, names, context.calibration) for m in (model, changed))
+    for name in names:
+        mapped = prepared.hessian_map(name, original[name])
+        assert torch.allclose(mapped, rotated[name], rtol=1e-3, atol=1e-4 * float(rotated[name].diagonal().max())), name
+
+
+def _moments(model, names, tokens):
+    from qharness.calibration.moments import SecondMoment
+
+    found = {name: SecondMoment() for name in names}
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: found[name].add(args[0]))
+        for name in names
+    ]
+    with torch.no_grad():
+        model(tokens)
+    for handle in handles:
+        handle.remove()
+    return {name: moment.mean() for name, moment in found.items()}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_start_is_orthogonal_and_follows_the_seed(seed):
+    first, second = start((48, 8, 3), seed)[0], start((48, 8, 3), seed)[0]
+    assert torch.equal(first.r1, second.r1) and torch.equal(first.r2, second.r2)
+    assert max(orthogonality_error(first.r1), orthogonality_error(first.r2)) < 1e-12
+    assert not torch.equal(first.r1, start((48, 8, 3), seed + 2)[0].r1)
