@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (word tables)
 """Rows of klej-nkjp-ner: one named entity, or none, in a sentence; many names fit several kinds and the context decides."""
 
 from __future__ import annotations
@@ -70,7 +71,13 @@ def _name(ctx: Context, kind: str) -> Noun:
     if kind == "placeName":
         return ctx.pick(FREE_TOWNS)
     if kind == "persName":
-        return ctx.pick(names.AMBIGUOUS) if ctx.chance(0.1) else ctx.pick(_SURNAMES) if ctx.chance(0.6) else ctx.pick(FREE_PEOPLE)
+        return (
+            ctx.pick(names.AMBIGUOUS)
+            if ctx.chance(0.1)
+            else ctx.pick(_SURNAMES)
+            if ctx.chance(0.6)
+            else ctx.pick(FREE_PEOPLE)
+        )
     if kind == "orgName":
         return ctx.pick(_SHARED) if shared else ctx.pick(names.ORGS)
     return ctx.pick(_SHARED) if shared else ctx.pick(_GEOGRAPHY)
@@ -88,7 +95,12 @@ def _chosen(ctx: Context, kind: str) -> Row:
         name = ctx.pick(_SHARED)
         pool = [(k, w) for k, group in _WORDS.items() for w in group]
         mine = ctx.pick([x for x in pool if x[0] == kind])
-        listing = ctx.shuffle([mine, *ctx.sample([x for x in pool if x is not mine], ctx.pick((5, 6) if ctx.evaluation else (2, 3, 3, 4)))])
+        listing = ctx.shuffle(
+            [
+                mine,
+                *ctx.sample([x for x in pool if x is not mine], ctx.pick((5, 6) if ctx.evaluation else (2, 3, 3, 4))),
+            ]
+        )
         words = [w for _, w in listing]
         if ctx.evaluation and words.index(mine[1]) >= len(_ORDINALS):
             continue
@@ -131,7 +143,9 @@ def ner(ctx: Context) -> Row:
         templates = _TEMPLATES[group]
         if kind == "noEntity":
             plant = name.g == "f"
-            templates = tuple(t for t in templates if ("rośnie" in t or "siedzi" in t) == plant or "{n" not in t and not plant)
+            templates = tuple(
+                t for t in templates if ("rośnie" in t or "siedzi" in t) == plant or ("{n" not in t and not plant)
+            )
         template = ctx.pick(templates)
         if ctx.allowed("ner", name.N, template, subject.N):
             break

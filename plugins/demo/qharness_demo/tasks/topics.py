@@ -43,9 +43,14 @@ def _counted(ctx: Context, label: int) -> Row:
     counts = ctx.pick(_EVALUATION_COUNTS if ctx.evaluation else _COUNTS[:4] if ctx.random() > ctx.level else _COUNTS)
     rest = ctx.sample([t for t in _NAMES if t != _NAMES[label]], len(counts) - 1)
     while True:
-        groups = [[ctx.skew(TOPICS[topic], 2.0) for _ in range(n)] for topic, n in zip((_NAMES[label], *rest), counts, strict=True)]
+        groups = [
+            [ctx.skew(TOPICS[topic], 2.0) for _ in range(n)]
+            for topic, n in zip((_NAMES[label], *rest), counts, strict=True)
+        ]
         words = [x for group in groups for x in group]
-        if len({x.N for x in words}) == len(words) and ctx.allowed("titles", *sorted(x.N for x in groups[0]), groups[1][0].N):
+        if len({x.N for x in words}) == len(words) and ctx.allowed(
+            "titles", *sorted(x.N for x in groups[0]), groups[1][0].N
+        ):
             break
     names = [(x.pl if x.pl is not None and ctx.chance(0.25) else x).N for x in ctx.shuffle(words)]
     text = ", ".join(names[:-1]) + ctx.pick((" i ", " oraz ", ", ")) + names[-1]
