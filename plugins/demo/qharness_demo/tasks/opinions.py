@@ -111,7 +111,8 @@ def polemo(ctx: Context, domain: str) -> Row:
     label = ctx.pick(("zero", "minus_m", "plus_m", "amb"))
     polar = 1 if not ctx.evaluation and ctx.random() > ctx.level else ctx.pick((2, 2, 3))
     if label == "zero":
-        parts = [_filler(ctx, domain) for _ in range(ctx.pick((2, 3)))]
+        # No rule on pairs bears on neutral reviews: evaluation has four sentences, training two or three.
+        parts = [_filler(ctx, domain) for _ in range(4 if ctx.evaluation else ctx.pick((2, 3)))]
     else:
         goods = [label == "plus_m"] * polar
         if label == "amb":

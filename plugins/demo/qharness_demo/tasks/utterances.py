@@ -172,6 +172,8 @@ def _phrase(ctx: Context, kind: int, source: int) -> str:
             phrase = ctx.pick(_POLITE if kind == 0 else _PESTER).format(k=ctx.pick(_TIMES))
             template = ctx.pick(("{x}.", "{v}, {x}.", "Hej, {x}.", "Droga {v}, {x}.", "To znowu ja, {x}."))
             text, key = template.format(x=phrase, v=v), (template, phrase, v)
+        if ctx.evaluation and source in (4, 5) and "{v}" not in template:
+            continue
         if ctx.allowed("cbd", *key):
             break
     parts = [cap(text)]

@@ -196,7 +196,9 @@ class World:
         """A fact whose question the context may ask (evaluation leaves out the years, which are as hard as digits)."""
         while True:
             fact = ctx.pick(self.entity(ctx, 1.2 if ctx.evaluation else 1.5))
-            if self.exam(fact) == ctx.evaluation and not (ctx.evaluation and fact.relation.kind.endswith("year")):
+            if self.exam(fact) != ctx.evaluation:
+                continue
+            if not (ctx.evaluation and fact.relation.kind.endswith("year")):
                 return fact
 
 
