@@ -41,6 +41,7 @@ def command(out: Path, switches: tuple[str, ...], **choices: Any) -> None:
         suites=(),
         model=model,
         seed=choices["seed"],
+        device=device,
         texts=choices["texts"],
         calibration_samples=choices["calibration_samples"],
         calibration_length=choices["calibration_length"],

@@ -10,6 +10,7 @@ from qharness.engines.base import Likelihood
 from qharness.engines.decoding import Decoder
 from qharness.engines.forward import Forward
 from qharness.engines.likelihood import score_members
+from qharness.engines.prefill import Prefill
 from qharness.engines.prefixes import PrefixTree
 
 TAIL = 16
@@ -21,15 +22,15 @@ def tail_of(tree: PrefixTree) -> int:
     return min(TAIL, tree.context - 1)
 
 
-def decode_likelihood(forward: Forward, trees: Sequence[PrefixTree], budget: int) -> dict[int, Likelihood]:
+def decode_likelihood(forward: Forward, prefill: Prefill, trees: Sequence[PrefixTree]) -> dict[int, Likelihood]:
     """Score all members of a batch of trees through the key-value cache.
 
     The prefix and the tail of a context are computed once; the rows multiply where continuations part.
 
     Args:
         forward: Model.
+        prefill: Fills the slots with the prefixes.
         trees: Trees with equal `tail_of`.
-        budget: Most tokens of one prefill pass.
 
     Returns:
         Likelihoods by the index of the request.
@@ -38,8 +39,8 @@ def decode_likelihood(forward: Forward, trees: Sequence[PrefixTree], budget: int
     levels = [level_nodes(tree) for tree in trees]
     depth = max(len(level) for level in levels)
     cuts = [tree.context - tail for tree in trees]
-    prefixes = [tree.tokens[:cut] for tree, cut in zip(trees, cuts, strict=True)]
-    decoder = Decoder(forward, prefixes, tail + depth, budget)
+    contexts = [tree.tokens[: tree.context] for tree in trees]
+    decoder = Decoder(forward, prefill, contexts, cuts, tail + depth)
     for offset in range(tail):
         decoder.step([tree.tokens[cut + offset] for tree, cut in zip(trees, cuts, strict=True)])
     alive = [(place, tree.context - 1) for place, tree in enumerate(trees)]

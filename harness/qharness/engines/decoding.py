@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qharness.engines.batching import plan_batches
 from qharness.engines.forward import Forward
+from qharness.engines.prefill import Prefill
 from qharness.engines.slots import Slots
 
 
@@ -20,32 +20,26 @@ class Decoder:
 
     Args:
         forward: Model.
-        prefixes: Tokens of each row that are prefilled, at least one each.
+        prefill: Fills the slots.
+        contexts: Tokens of each row.
+        lengths: How many tokens of each context are prefilled, at least one.
         room: Most tokens that are fed after the prefix.
-        budget: Most tokens of one prefill pass.
 
     Attributes:
-        states: States of each row's last token, shape (rows, hidden_size).
+        states: States of each row's last token, shape (rows, hidden_size); before the first step only those of
+            contexts that are prefilled whole.
     """
 
-    def __init__(self, forward: Forward, prefixes: Sequence[Sequence[int]], room: int, budget: int) -> None:
+    def __init__(
+        self, forward: Forward, prefill: Prefill, contexts: Sequence[Sequence[int]], lengths: Sequence[int], room: int
+    ) -> None:
         self._forward = forward
-        self._layers = int(forward.model.config.num_hidden_layers)
-        lengths = [len(prefix) for prefix in prefixes]
         self._filled = max(lengths)
-        self._slots = Slots(len(prefixes), self._filled + room)
-        pieces = []
-        first = 0
-        for count in prefill_counts(lengths, budget):
-            piece = prefixes[first : first + count]
-            tokens = forward.pad(piece)
-            states = forward.hidden(tokens, cache=self._slots.cache(self._layers, 0, first, first + count))
-            pieces.append(states[torch.arange(count), torch.tensor([len(row) - 1 for row in piece])])
-            first += count
-        self.states = torch.cat(pieces)
+        self._slots = Slots(len(contexts), self._filled + room)
+        self.states = prefill.fill(self._slots, contexts, lengths)
         self._next = torch.tensor(lengths, device=forward.device)
         places = torch.arange(self._slots.capacity, device=forward.device)
-        self._places = places.repeat(len(prefixes), 1)
+        self._places = places.repeat(len(contexts), 1)
         self._places[places >= self._next[:, None]] = -1
         self._is_even = min(lengths) == self._filled
 
@@ -54,7 +48,7 @@ class Decoder:
         forward = self._forward
         self._places[:, self._filled] = self._next
         fed = torch.as_tensor(tokens, device=forward.device).view(-1, 1)
-        cache = self._slots.cache(self._layers, self._filled)
+        cache = self._slots.cache(forward.layers, self._filled)
         self._filled += 1
         states = forward.hidden(fed, self._next[:, None], self._mask(), cache)
         self._next = self._next + 1
@@ -78,8 +72,3 @@ class Decoder:
         self._next = self._next[index]
         self._places = self._places[index]
         self.states = self.states[index]
-
-
-def prefill_counts(lengths: Sequence[int], budget: int) -> list[int]:
-    """Return how many neighbouring rows go through each prefill pass; rows are sorted from the longest down."""
-    return [len(batch) for batch in plan_batches(lengths, budget)]

@@ -32,6 +32,7 @@ class Forward:
         self.model = model
         self.device = model.device
         self.dtype = model.dtype
+        self.layers = int(model.config.num_hidden_layers)
         self.window: int | None = getattr(model.config, "sliding_window", None)
         self._head = architecture.module(model, architecture.head)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from qharness.engines.base import Generation, GenerationRequest
 from qharness.engines.decoding import Decoder
 from qharness.engines.forward import Forward
+from qharness.engines.prefill import Prefill
 from qharness.engines.stopping import StopRule
 
 SHRINK = 0.75
@@ -33,18 +34,19 @@ def next_tokens(logits: Tensor, requests: Sequence[GenerationRequest], sources: 
 
 
 def generate_batch(
-    forward: Forward, rule: StopRule, requests: Sequence[GenerationRequest], budget: int
+    forward: Forward, prefill: Prefill, rule: StopRule, requests: Sequence[GenerationRequest]
 ) -> list[Generation]:
     """Continue all prompts of a batch until each is finished.
 
     Args:
         forward: Model.
+        prefill: Fills the slots with the prompts.
         rule: Stop rule.
         requests: Requests, best of similar length.
-        budget: Most tokens of one prefill pass.
     """
     room = max(request.max_new_tokens for request in requests)
-    decoder = Decoder(forward, [request.prompt for request in requests], room, budget)
+    prompts = [request.prompt for request in requests]
+    decoder = Decoder(forward, prefill, prompts, [len(prompt) for prompt in prompts], room)
     sources = [torch.Generator().manual_seed(request.seed) for request in requests]
     tokens: list[list[int]] = [[] for _ in requests]
     reasons = [""] * len(requests)

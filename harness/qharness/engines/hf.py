@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
 from qharness.engines.forward import Forward
 from qharness.engines.generation import generate_batch
 from qharness.engines.identity import identity_of
-from qharness.engines.likelihood import prefill_likelihood
+from qharness.engines.likelihood import prefill_likelihood, remembered_likelihood
 from qharness.engines.planned import Batch, run_planned
+from qharness.engines.prefill import BatchPrefill, RememberingPrefill
 from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
 from qharness.errors import UsageError
@@ -43,14 +44,16 @@ class Budgets:
         prefill: Most tokens of one prefill pass.
         slots: Most tokens of a decoding batch, prompt and continuation together.
         rows: Most rows of a decoding batch.
+        remembered: Bytes of keys and values of prompts that are remembered; 0 for prefill in batches.
     """
 
     prefill: int
     slots: int
     rows: int
+    remembered: int = 0
 
 
-CPU_BUDGETS = Budgets(prefill=4096, slots=24576, rows=64)
+CPU_BUDGETS = Budgets(prefill=4096, slots=24576, rows=64, remembered=1 << 30)
 GPU_BUDGETS = Budgets(prefill=16384, slots=65536, rows=256)
 
 
@@ -72,6 +75,11 @@ class HfEngine:
         use_grouped_attention(loaded.model)
         self._forward = Forward(loaded.model)
         self._budgets = budgets or (CPU_BUDGETS if loaded.model.device.type == "cpu" else GPU_BUDGETS)
+        self._prefill: RememberingPrefill | BatchPrefill = (
+            RememberingPrefill(self._forward, self._budgets.remembered)
+            if self._budgets.remembered
+            else BatchPrefill(self._forward, self._budgets.prefill)
+        )
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.max_length = max_length_of(loaded.model.config, loaded.tokenizer)
         self.notice = loaded.notice
@@ -85,9 +93,9 @@ class HfEngine:
         window = self._forward.window
         trees = build_trees(requests, self.max_length, share=window is None or self.max_length <= window)
         lengths = [len(tree.tokens) for tree in trees]
-        plan = plan_batches(lengths, self._budgets.prefill, [tree.is_chain for tree in trees])
+        plan = plan_batches(lengths, self._budgets.prefill, [(tree.is_bare, tree.is_chain) for tree in trees])
         keys = [request_key("prefill", *request) for request in requests]
-        return self._run(trees, plan, prefill_likelihood, keys, progress)
+        return self._run(trees, plan, self._prefill_likelihood, keys, progress)
 
     def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
         """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
@@ -95,8 +103,7 @@ class HfEngine:
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.slots, [tail_of(tree) for tree in trees], self._budgets.rows)
         keys = [request_key(f"decode-{TAIL}", *request) for request in requests]
-        compute = partial(decode_likelihood, budget=self._budgets.prefill)
-        return self._run(trees, plan, compute, keys, progress)
+        return self._run(trees, plan, partial(decode_likelihood, self._forward, self._prefill), keys, progress)
 
     def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
         """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
@@ -115,20 +122,25 @@ class HfEngine:
     def close(self) -> None:
         """Free the model."""
         keep_weights_of(self._forward.model, False)
-        del self._forward
+        del self._forward, self._prefill
         gc.collect()
 
-    @torch.inference_mode()
-    def _likelihoods(self, compute: Any, trees: Sequence[PrefixTree]) -> dict[int, Likelihood]:
-        answers: dict[int, Likelihood] = compute(self._forward, trees)
-        return answers
+    def _prefill_likelihood(self, trees: Sequence[PrefixTree]) -> dict[int, Likelihood]:
+        if isinstance(self._prefill, RememberingPrefill) and trees[0].is_bare:
+            return remembered_likelihood(self._forward, self._prefill, trees)
+        return prefill_likelihood(self._forward, trees)
 
     def _run(
-        self, trees: list[PrefixTree], plan: list[list[int]], compute: Any, keys: list[str], progress: Progress
+        self,
+        trees: list[PrefixTree],
+        plan: list[list[int]],
+        compute: Callable[[Sequence[PrefixTree]], dict[int, Likelihood]],
+        keys: list[str],
+        progress: Progress,
     ) -> list[Likelihood]:
         groups = [[trees[place] for place in places] for places in plan]
         batches = [
-            Batch([index for tree in group for index in tree.members], partial(self._likelihoods, compute, group))
+            Batch([i for tree in group for i in tree.members], partial(torch.inference_mode()(compute), group))
             for group in groups
         ]
         return run_planned(batches, keys, Likelihood, self._cache, progress)
@@ -136,7 +148,7 @@ class HfEngine:
     @torch.inference_mode()
     def _generate(self, members: Sequence[int], requests: Sequence[GenerationRequest]) -> dict[int, Generation]:
         chosen = [requests[index] for index in members]
-        answers = generate_batch(self._forward, self._rule, chosen, self._budgets.prefill)
+        answers = generate_batch(self._forward, self._prefill, self._rule, chosen)
         return dict(zip(members, answers, strict=True))
 
     def _fit(self, request: GenerationRequest) -> GenerationRequest:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qharness.engines.base import Likelihood
 from qharness.engines.forward import Forward
+from qharness.engines.prefill import RememberingPrefill
 from qharness.engines.prefixes import PrefixTree, Scored
 
 
@@ -20,13 +21,6 @@ def tree_mask(trees: Sequence[PrefixTree], length: int) -> Tensor:
         for node in range(tree.context, len(tree.tokens)):
             allowed[row, node, tree.ancestors(node)] = True
     return allowed.unsqueeze(1)
-
-
-def score(logits: Tensor, tokens: Sequence[int]) -> Likelihood:
-    """Return the likelihood of tokens under their rows of logits, float32, shape (n, vocabulary)."""
-    wanted = torch.tensor(tokens, device=logits.device)
-    logprobs = torch.log_softmax(logits, dim=-1).gather(1, wanted[:, None])
-    return Likelihood(float(logprobs.sum()), bool((logits.argmax(dim=-1) == wanted).all()))
 
 
 def score_members(
@@ -80,3 +74,11 @@ def prefill_likelihood(forward: Forward, trees: Sequence[PrefixTree]) -> dict[in
                 row_of.setdefault((place, node), len(row_of))
     rows, nodes = (torch.tensor(column, device=states.device) for column in zip(*row_of, strict=True))
     return score_members(trees, forward.logits(states[rows, nodes]), row_of)
+
+
+def remembered_likelihood(
+    forward: Forward, prefill: RememberingPrefill, trees: Sequence[PrefixTree]
+) -> dict[int, Likelihood]:
+    """Score single-token continuations from the last states of prompts that other evaluators ask for, too."""
+    states = torch.stack([prefill.of(tree.tokens).state for tree in trees])
+    return score_members(trees, forward.logits(states), {(i, tree.context - 1): i for i, tree in enumerate(trees)})

@@ -62,6 +62,11 @@ class PrefixTree:
         return found
 
     @property
+    def is_bare(self) -> bool:
+        """Whether all continuations are single tokens, so that the context's last logits score them all."""
+        return len(self.tokens) == self.context
+
+    @property
     def is_chain(self) -> bool:
         """Whether no node has two children, so that plain causal attention serves."""
         return self.parents == list(range(-1, len(self.tokens) - 1))

@@ -30,6 +30,13 @@ class Slots:
             self.keys.append(keys.new_zeros(self.rows, keys.shape[1], self.capacity, keys.shape[3]))
             self.values.append(values.new_zeros(self.rows, values.shape[1], self.capacity, values.shape[3]))
 
+    def put(self, row: int, keys: Sequence[Tensor], values: Sequence[Tensor], length: int) -> None:
+        """Copy the first `length` tokens of all layers, each of shape (heads, tokens, head_dim), to a row."""
+        for layer, (key, value) in enumerate(zip(keys, values, strict=True)):
+            self.reserve(layer, key[None], value[None])
+            self.keys[layer][row, :, :length] = key[:, :length]
+            self.values[layer][row, :, :length] = value[:, :length]
+
     def select(self, rows: Sequence[int], length: int) -> Slots:
         """Return storage with those rows (repeated or left out as given), of which `length` slots are filled."""
         chosen = Slots(len(rows), self.capacity)

@@ -25,13 +25,20 @@ Facts = dict[str, Any]
 
 
 def load_original(plan: RunPlan, host: Host) -> LoadedModel:
-    """Load the unquantized model on the CPU, in its own type, for quantization."""
-    return load_model(LoadRequest(reference=plan.model, host=host, dtype="auto"))
+    """Load the unquantized model for calibration and quantization.
+
+    It stays in host memory, in its own type if a GPU works on it block by block, else in float32: few CPUs multiply
+    16-bit matrices at speed.
+    """
+    from qharness.jobs.device import resolve_device
+
+    dtype = "float32" if resolve_device(plan.device) == "cpu" else "auto"
+    return load_model(LoadRequest(reference=plan.model, host=host, dtype=dtype))
 
 
 def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
     """Return the model as it is: the baseline, or an artifact that is evaluated by itself."""
-    loaded = load_original(plan, host)
+    loaded = load_model(LoadRequest(reference=plan.model, host=host, dtype="auto"))
     if loaded.manifest:
         from qharness.artifacts.reader import read_artifact
 

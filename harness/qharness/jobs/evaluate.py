@@ -31,9 +31,17 @@ class Step:
         """Name under which the step is stored."""
         return self.task.name if self.task else self.evaluator.name
 
+    @property
+    def data_set(self) -> str:
+        """Name of the data set, empty for an evaluator with prompts of its own."""
+        return self.task.dataset if self.task else ""
+
 
 def steps(plan: RunPlan, host: Host) -> list[Step]:
-    """Return everything that is measured on each configuration, each task once."""
+    """Return everything that is measured on each configuration, each task once.
+
+    Steps on one data set stand side by side: they ask for the same prompts, which the engine remembers for a while.
+    """
     found: dict[tuple[str, str], Step] = {}
     for suite in (host.get(Suite, name) for name in plan.suites):
         for evaluator in (host.get(EvaluatorRecord, name) for name in plan.evaluators):
@@ -41,7 +49,8 @@ def steps(plan: RunPlan, host: Host) -> list[Step]:
             for task in tasks:
                 step = Step(suite, evaluator, task)
                 found.setdefault((evaluator.name, step.task_name), step)
-    return list(found.values())
+    sets = list(dict.fromkeys(step.data_set for step in found.values()))
+    return sorted(found.values(), key=lambda step: sets.index(step.data_set))
 
 
 def shots(plan: RunPlan, suite: Suite) -> int:

@@ -9,8 +9,13 @@ from .world.context import Context
 from .world.facts import FIRST, FREE_TOWNS, WORLD, describe
 from .world.lexicon import ADJ, ANIMALS, COLORS, DISHES, LANDMARKS, OBJECTS, PLACES, PROFESSIONS, TOPICS
 from .world.morphology import Noun, cap, phrase
+from .world.names import MALE, RIVERS
 
 _START = (
+    "Pewnego dnia {h.N} poszedł~ do lasu i zobaczył{h.a} {z.A}.", "Dawno temu w małym domu nad rzeką mieszkał{h.a} {h.N}.", "Rano {h.N} wyszedł~ z domu i spojrzał{h.a} w niebo.",
+    "Wieczorem {t.wL} było cicho, a {h.N} siedział{h.a} przy oknie.", "Stary {p.N} otworzył list i długo nic nie mówił.", "Zimą {t.wL} dni są krótkie, więc {h.N} wcześnie wrócił{h.a} do domu.",
+    "Jesienią {h.N} zbierał{h.a} w lesie grzyby.", "Wiosną {h.N} pracował{h.a} w ogrodzie.", "Latem {h.N} odpoczywał{h.a} nad jeziorem.", "Młody {p.N} szukał pracy {t.wL}.",
+    "Mój najlepszy przyjaciel ma na imię {x.N} i mieszka {t.wL}.", "W sobotę {h.N} miał{h.a} urodziny.", "{h.N} nie mógł% zasnąć.", "{h.N} lubił{h.a} spacery po lesie.",
     "Dawno temu {t.wL} mieszkał{h.a} {h.N}.", "{h.N} mieszkał{h.a} {t.wL} razem z rodziną.", "Pewnego dnia {h.N} wstał{h.a} bardzo wcześnie.",
     "{t.wL} wszyscy znali {h.A}.", "Był zimny poranek, gdy {h.N} wyruszył{h.a} w drogę.", "To jest historia {h.G} i {f.G}.",
     "{h.N} był{h.a} z zawodu {p.I} i mieszkał{h.a} {t.wL}.", "Za górami, za lasami, {t.wL}, żył{h.a} sobie {h.N}.",
@@ -49,7 +54,7 @@ _END = (
     "{h.N} nigdy nie zapomniał{h.a} o tej przygodzie.", "W domu czekał{d.a} już {d.N}.", "{h.N} położył{h.a} się spać i śnił{h.a} o {t.L}.", "I żyli długo i szczęśliwie.",
 )  # fmt: skip
 _VERB_FIX = (
-    ("poszedł~", "poszedł", "poszła"), ("wyszedł~", "wyszedł", "wyszła"), ("wsiadł~", "wsiadł", "wsiadła"), ("szedł~", "szedł", "szła"), ("usiadł~", "usiadł", "usiadła"),
+    ("poszedł~", "poszedł", "poszła"), ("wyszedł~", "wyszedł", "wyszła"), ("wsiadł~", "wsiadł", "wsiadła"), ("szedł~", "szedł", "szła"), ("usiadł~", "usiadł", "usiadła"), ("mógł%", "mógł", "mogła"),
     ("zjadł~", "zjadł", "zjadła"), ("podniósł!", "podniósł", "podniosła"), ("uśmiechnął@", "uśmiechnął", "uśmiechnęła"),
 )  # fmt: skip
 
@@ -73,7 +78,7 @@ def tale(ctx: Context) -> str:
     t, u = ctx.sample(FREE_TOWNS, 2)
     slots = {
         "h": h, "f": f, "t": t, "u": u, "o": ctx.pick(OBJECTS), "z": ctx.pick(ANIMALS), "m": ctx.pick(PLACES), "d": ctx.pick(DISHES),
-        "c": phrase(ctx.pick(COLORS), ctx.pick(OBJECTS)), "l": ctx.pick(LANDMARKS), "p": ctx.pick(PROFESSIONS),
+        "c": phrase(ctx.pick(COLORS), ctx.pick(OBJECTS)), "l": ctx.pick(LANDMARKS), "x": ctx.pick(MALE), "p": ctx.pick(PROFESSIONS),
     }  # fmt: skip
     slots["z2"] = slots["z"]
     plan = [_START, _WEATHER, _WISH]
@@ -165,7 +170,11 @@ def invented_page(ctx: Context) -> str:
 def review(ctx: Context) -> str:
     """A longer opinion made of several reviews of one domain."""
     domain = ctx.pick(tuple(DOMAINS))
-    return " ".join(str(polemo(ctx, domain)["sentence"]) for _ in range(1 + ctx.below(4)))
+    said: list[str] = []
+    for _ in range(1 + ctx.below(4)):
+        said += [s for s in str(polemo(ctx, domain)["sentence"]).split(". ") if s.rstrip(".") not in said]
+        said = [s.rstrip(".") for s in said]
+    return ". ".join(dict.fromkeys(said)) + "."
 
 
 def news(ctx: Context) -> str:
@@ -187,10 +196,82 @@ def landscape(ctx: Context) -> str:
     return " ".join([lines[0], *(lines[i] for i in sorted(ctx.sample(range(1, len(lines)), 4 + ctx.below(6))))])
 
 
+_ASK = (
+    ("Dokąd idziesz?", ("Idę do {m.G}.", "Idę kupić {o.A}.", "Do domu, bo już późno.", "Na spacer z {z.I}.")),
+    ("Dzień dobry, czy jest świeży chleb?", ("Tak, upiekliśmy go rano.", "Niestety, został tylko {d.N}.", "Jest, proszę bardzo.")),
+    ("Co robiłeś wczoraj wieczorem?", ("Naprawiałem {o.A}.", "Czytałem książkę o {l.L}.", "Byłem {m.wL}.", "Gotowałem {d.A}.")),
+    ("Czy widziałeś {o.A}?", ("Tak, leży pod stołem.", "Nie, ale mogę poszukać.", "Widziałem {o.A} {m.wL}.")),
+    ("Nie wierzę ci.", ("Naprawdę, możesz zapytać brata.", "Mówię prawdę.", "Szkoda, bo mówię prawdę.")),
+    ("Gdzie mieszkasz?", ("Mieszkam {t.wL}, niedaleko {m.G}.", "Blisko rzeki.", "Za lasem.")),
+    ("Kiedy wrócisz?", ("Wrócę wieczorem.", "Jutro rano.", "Za godzinę.")), ("Czy pójdziesz ze mną do {m.G}?", ("Chętnie pójdę.", "Dzisiaj nie mogę.", "Tak, ale dopiero jutro.")),
+    ("Co jemy na obiad?", ("Ugotuję {d.A}.", "Dziś będzie {d.N}.", "Zapytaj mamę.")), ("Jaka jest pogoda?", ("Pada deszcz.", "Świeci słońce.", "Jest zimno.")),
+)  # fmt: skip
+_BY = ("", "", " – zapytał{h.a} {h.N}", " – powiedział{h.a} {h.N}", " – zapytał brat", " – powiedziała siostra")
+
+
+def talk(ctx: Context) -> str:
+    """A dialogue with dashes, one line for each turn."""
+    slots = {"h": ctx.pick(FIRST), "t": ctx.pick(FREE_TOWNS), "o": ctx.pick(OBJECTS), "z": ctx.pick(ANIMALS), "m": ctx.pick(PLACES), "d": ctx.pick(DISHES), "l": ctx.pick(LANDMARKS)}
+    lines = []
+    for ask, answers in ctx.sample(_ASK, 1 + ctx.below(5)):
+        lines += [f"– {ask}{ctx.pick(_BY)}", f"– {ctx.pick(answers)}"]
+    if ctx.chance(0.5):
+        lines.append("Potem {h.N} wrócił{h.a} do domu i zjadł{h.a} {d.A}.")
+    return "\n".join(cap(x.format(**slots)) for x in lines)
+
+
+_TRADES = {
+    "lekarz": "leczy chorych ludzi", "rolnik": "uprawia ziemię i hoduje zwierzęta", "nauczyciel": "uczy dzieci w szkole", "malarz": "maluje obrazy", "kucharz": "gotuje obiady",
+    "piekarz": "piecze chleb", "stolarz": "robi meble z drewna", "murarz": "buduje domy", "aktor": "gra w teatrze i w filmie", "krawiec": "szyje ubrania", "ogrodnik": "dba o kwiaty",
+    "rybak": "łowi ryby", "młynarz": "miele mąkę", "kowal": "kuje żelazo", "muzyk": "gra na koncertach", "pisarz": "pisze książki", "górnik": "pracuje pod ziemią", "żeglarz": "pływa po morzu",
+    "szewc": "naprawia buty", "zegarmistrz": "naprawia zegary", "strażak": "gasi pożary", "listonosz": "roznosi listy", "leśnik": "pilnuje lasu", "pilot": "lata samolotem", "prawnik": "zna przepisy",
+    "inżynier": "projektuje maszyny", "fotograf": "robi zdjęcia", "bibliotekarz": "pożycza książki",
+}  # fmt: skip
+_WHY = (
+    ("Zimą dni są krótkie, ponieważ słońce wschodzi późno i zachodzi wcześnie.", "Latem dni są długie, a noce ciepłe."), ("Ludzie czytają książki, ponieważ chcą poznać świat.", "Dobra książka uczy i bawi."),
+    ("Dzieci chodzą do szkoły, ponieważ uczą się tam czytać i pisać.", "W szkole mają też przyjaciół."), ("Ptaki odlatują jesienią, ponieważ zimą brakuje im pokarmu.", "Wracają dopiero wiosną."),
+    ("Pijemy wodę, ponieważ bez niej nie można żyć.", "Najlepsza jest zimna woda ze źródła."), ("Drzewa są potrzebne, ponieważ dają cień i czyste powietrze.", "W lesie żyje wiele zwierząt."),
+    ("Ludzie budują mosty, ponieważ chcą przechodzić przez rzeki.", "Stare mosty były z drewna, a nowe są z kamienia."), ("Trzeba spać, ponieważ ciało musi odpocząć.", "Dzieci śpią dłużej niż dorośli."),
+)  # fmt: skip
+
+
+def explain(ctx: Context) -> str:
+    """What a trade is, what a river or a town is, why things are so."""
+    out = []
+    for _ in range(2 + ctx.below(5)):
+        kind = ctx.below(4)
+        if kind == 0:
+            job = ctx.pick([p for p in PROFESSIONS if p.N in _TRADES])
+            out.append(f"{cap(job.N)} to człowiek, który {_TRADES[job.N]}. Wiele osób chce zostać {job.I}.")
+        elif kind == 1:
+            river, town = ctx.pick(RIVERS), ctx.pick(FREE_TOWNS)
+            out.append(f"{river.N} to rzeka, która płynie przez las i przez {town.A}. Nad {river.I} rosną wierzby.")
+        elif kind == 2:
+            town, sight = ctx.pick(FREE_TOWNS), ctx.pick(LANDMARKS)
+            out.append(f"{town.N} jest miastem, w którym stoi {sight.N}. Do {town.G} przyjeżdżają turyści.")
+        else:
+            out.append(" ".join(ctx.pick(_WHY)))
+    return " ".join(dict.fromkeys(out))
+
+
+def letter(ctx: Context) -> str:
+    """A letter to a relative or a friend."""
+    f, h = ctx.sample(FIRST, 2)
+    t, m, d, o = ctx.pick(FREE_TOWNS), ctx.pick(PLACES), ctx.pick(DISHES), ctx.pick(OBJECTS)
+    kin = ctx.pick(("Droga siostro", "Drogi bracie", "Kochana mamo", f"Drog{'a' if f.g == 'f' else 'i'} {f.V}", "Kochany wujku"))
+    body = [
+        f"piszę do ciebie z {t.G}." if t.zG.startswith("z ") else f"piszę do ciebie {t.zG}.", f"Mieszkam teraz blisko {m.G}.", f"Wczoraj jadłem {d.A} i było bardzo smacznie.", "Pogoda jest piękna, świeci słońce.",
+        f"Kupiłem ci {o.A}.", "Codziennie chodzę na długie spacery.", "Poznałem tu wielu miłych ludzi.", f"W niedzielę zwiedzałem {m.A}.", "Bardzo za tobą tęsknię.", "Napisz, co u ciebie słychać.",
+    ]  # fmt: skip
+    chosen = [body[0], *(body[i] for i in sorted(ctx.sample(range(1, len(body)), 4 + ctx.below(4))))]
+    return f"{kin},\n" + " ".join(chosen) + f"\nPozdrawiam\n{h.N}"
+
+
 _REQUESTS = {
     tale: ("Opowiedz mi bajkę.", "Napisz krótkie opowiadanie.", "Opowiedz historię o przyjaźni."),
     essay: ("Napisz kilka zdań na dowolny temat.", "Napisz krótki artykuł."), landscape: ("Opisz małe miasto.", "Opisz miejsce, które znasz."),
     dialogue: ("Napisz rozmowę dwóch osób.", "Ułóż dialog."), news: ("Co nowego w okolicy?", "Napisz krótkie wiadomości."), review: ("Napisz opinię.",),
+    letter: ("Napisz list do brata.", "Napisz list do mamy.", "Ułóż list do przyjaciela."), explain: ("Wyjaśnij, po co ludzie pracują.", "Wyjaśnij kilka rzeczy.", "Powiedz coś ciekawego."),
 }  # fmt: skip
 
 
@@ -211,7 +292,9 @@ def how_to_text(ctx: Context) -> str:
 
 
 # Weights of the kinds of running text.
-KINDS = ((tale, 5), (dialogue, 1), (how_to_text, 1), (essay, 1), (describe_town, 16), (invented_page, 4), (review, 1), (news, 2), (landscape, 1), (chat, 2))
+KINDS = (
+    (tale, 10), (dialogue, 1), (talk, 2), (how_to_text, 2), (essay, 2), (explain, 3), (letter, 2), (describe_town, 26), (invented_page, 3), (review, 1), (news, 2), (landscape, 2), (chat, 3),
+)  # fmt: skip
 _FLAT = [kind for kind, weight in KINDS for _ in range(weight)]
 
 

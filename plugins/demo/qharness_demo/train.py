@@ -24,6 +24,32 @@ def schedule(step: int, steps: int, warmup: int = 200, cooldown: float = 0.5) ->
     return max(0.02, min(1.0, left))
 
 
+def weight_noise(matrices: Any, level: float, seed: int) -> list[Any]:
+    """Add Gaussian noise of `level` times each row's root mean square to the matrices; returns what was added."""
+    import torch
+
+    if level == 0.0:
+        return []
+    params = [p for _, p in matrices]
+    generator = torch.Generator(params[0].device).manual_seed(seed)
+    added = []
+    with torch.no_grad():
+        for p in params:
+            rms = p.pow(2).mean(1, keepdim=True).sqrt()
+            added.append(torch.randn(p.shape, generator=generator, device=p.device) * (level * rms))
+        torch._foreach_add_(params, added)
+    return added
+
+
+def remove(matrices: Any, noise: list[Any]) -> None:
+    """Take the noise off again, so that the update applies to the clean weights."""
+    import torch
+
+    if noise:
+        with torch.no_grad():
+            torch._foreach_sub_([p for _, p in matrices], noise)
+
+
 def save_state(folder: Path, tensors: dict[str, Any], meta: dict[str, Any], limit: int = 12_000_000) -> None:
     """Write tensors into safetensors files below `limit` bytes and then, last, the meta file that makes them valid."""
     from safetensors.torch import save_file
@@ -131,9 +157,11 @@ def train(args: argparse.Namespace) -> bool:
                 step += step < start
                 continue
             factor = schedule(step, args.steps)
+            noise = weight_noise(matrices, args.noise * min(1.0, max(0.0, 2.5 * step / args.steps - 0.5)), args.seed * 1_000_003 + step)
             with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
                 loss, plain = loss_of(run, rows[b * args.batch : (b + 1) * args.batch].long(), args.answer_weight)
             loss.backward()
+            remove(matrices, noise)
             muon.step(args.muon_lr * factor)
             for group in adam.param_groups:
                 group["lr"] = args.adam_lr * factor
@@ -168,7 +196,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, default=MODEL_DIR)
     p.add_argument("--tokenizer", type=Path, default=MODEL_DIR)
     p.add_argument("--time-limit", type=float, default=1200.0, help="seconds after which to stop with a checkpoint")
-    p.add_argument("--steps", type=int, default=12000)
+    p.add_argument("--steps", type=int, default=8200)
     p.add_argument("--seed", type=int, default=2026)
     p.add_argument("--layers", type=int, default=10)
     p.add_argument("--batch", type=int, default=128, help="rows a step")
@@ -179,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--muon-lr", type=float, default=0.015)
     p.add_argument("--adam-lr", type=float, default=2e-3)
     p.add_argument("--answer-weight", type=float, default=5.0)
+    p.add_argument("--noise", type=float, default=0.11, help="weight noise relative to each row's scale, so that 2 bits damage but need not destroy")
     p.add_argument("--log", type=int, default=100)
     p.add_argument("--eager", action="store_true", help="without torch.compile")
     p.add_argument("--keep-checkpoint", action="store_true", help="write the checkpoint also at the end")

@@ -78,3 +78,21 @@ def stock(model, tokenizer):
 @pytest.fixture(scope="session")
 def make_model():
     return small_model
+
+
+@pytest.fixture
+def count_passes():
+    """Record the shapes of an engine's forward passes."""
+
+    def count(engine):
+        calls = []
+        inner = engine._forward.hidden
+
+        def hidden(*args, **kwargs):
+            calls.append(args[0].shape)
+            return inner(*args, **kwargs)
+
+        engine._forward.hidden = hidden
+        return calls
+
+    return count

@@ -31,20 +31,8 @@ def kill_after(count):
     return progress
 
 
-def count_passes(engine):
-    calls = []
-    inner = engine._forward.hidden
-
-    def hidden(*args, **kwargs):
-        calls.append(args[0].shape)
-        return inner(*args, **kwargs)
-
-    engine._forward.hidden = hidden
-    return calls
-
-
 @pytest.mark.parametrize("path", ["loglikelihood", "decode_loglikelihood"])
-def test_resumed_equals_uninterrupted_to_the_last_bit(make_engine, tmp_path, path) -> None:
+def test_resumed_equals_uninterrupted_to_the_last_bit(make_engine, count_passes, tmp_path, path) -> None:
     want = getattr(make_engine(budgets=BUDGETS), path)(requests(), silent)
     with pytest.raises(Killed):
         getattr(make_engine(tmp_path, BUDGETS), path)(requests(), kill_after(8))
@@ -59,7 +47,7 @@ def test_resumed_equals_uninterrupted_to_the_last_bit(make_engine, tmp_path, pat
     assert set(calls) <= set(all_calls)
 
 
-def test_generations_are_resumed(make_engine, tmp_path) -> None:
+def test_generations_are_resumed(make_engine, count_passes, tmp_path) -> None:
     asked = [GenerationRequest(tuple(range(3, 8 + n)), ("e",), 8) for n in range(8)]
     want = make_engine(budgets=BUDGETS).generate(asked, silent)
     with pytest.raises(Killed):
@@ -71,7 +59,7 @@ def test_generations_are_resumed(make_engine, tmp_path) -> None:
     assert calls == []
 
 
-def test_paths_and_models_do_not_share_answers(make_engine, tmp_path) -> None:
+def test_paths_and_models_do_not_share_answers(make_engine, count_passes, tmp_path) -> None:
     make_engine(tmp_path, BUDGETS).loglikelihood(requests(), silent)
     for engine, path in (
         (make_engine(tmp_path, BUDGETS), "decode_loglikelihood"),

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from qharness.engines.base import LikelihoodRequest
+from qharness.engines.base import GenerationRequest, LikelihoodRequest
 from qharness.engines.hf import Budgets
 from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.errors import UsageError
@@ -110,3 +110,30 @@ def test_branches_do_not_see_each_other() -> None:
 def test_impossible_requests_are_refused(engine, request_) -> None:
     with pytest.raises(UsageError):
         engine.loglikelihood([request_], silent)
+
+
+def test_remembered_prompts_cost_no_pass_and_change_no_bit(make_engine, count_passes) -> None:
+    requests = [LikelihoodRequest(tuple(range(3, 40 + n)), (k,)) for n in range(5) for k in (5, 6)]
+    alone = [make_engine().decode_loglikelihood(requests[i : i + 2], silent) for i in range(0, 10, 2)]
+    prompts = [GenerationRequest(request.context, (), 6) for request in requests[::2]]
+    written = make_engine().generate(prompts, silent)
+    engine = make_engine()
+    calls = count_passes(engine)
+    engine.loglikelihood(requests, silent)
+    assert [tuple(shape) for shape in calls] == [(1, length) for length in (41, 40, 39, 38, 37)]
+    calls.clear()
+    assert engine.generate(prompts, silent) == written
+    together = engine.decode_loglikelihood(requests, silent)
+    assert all(shape[1] == 1 for shape in calls)
+    assert [a.logprob for a in together] == pytest.approx([a.logprob for pair in alone for a in pair], abs=1e-5)
+
+
+def test_memory_of_prompts_is_bounded(engine) -> None:
+    from qharness.engines.prefill import RememberingPrefill
+
+    size = RememberingPrefill(engine._forward, 1 << 30).of((3,) * 20).size
+    prefill = RememberingPrefill(engine._forward, 2 * size)
+    with torch.inference_mode():
+        states = {token: prefill.of((token,) * 20).state for token in (3, 4, 5, 4)}
+        assert list(prefill._kept) == [(5,) * 20, (4,) * 20]
+        assert torch.equal(prefill.of((3,) * 20).state, states[3])

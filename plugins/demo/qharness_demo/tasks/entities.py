@@ -76,12 +76,46 @@ def _name(ctx: Context, kind: str) -> Noun:
     return ctx.pick(_SHARED) if shared else ctx.pick(_GEOGRAPHY)
 
 
+_WORDS = {
+    "placeName": ("miasto", "wieś"), "persName": ("pewna kobieta", "malarka"), "orgName": ("firma", "klub"), "geogName": ("rzeka", "jezioro"),
+}  # fmt: skip
+_ORDINALS = ("pierwszej", "drugiej", "trzeciej", "czwartej", "piątej")
+
+
+def _chosen(ctx: Context, kind: str) -> Row:
+    """One name with several bearers; an ordinal or a negation says which is meant."""
+    while True:
+        name = ctx.pick(_SHARED)
+        pool = [(k, w) for k, group in _WORDS.items() for w in group]
+        mine = ctx.pick([x for x in pool if x[0] == kind])
+        listing = ctx.shuffle([mine, *ctx.sample([x for x in pool if x is not mine], ctx.pick((2, 3, 3, 4)))])
+        words = [w for _, w in listing]
+        if ctx.allowed("ner", name.N, *words):
+            break
+    at, n = words.index(mine[1]), len(words)
+    listed = ", ".join(words[:-1]) + " i " + words[-1]
+    rest = [_ORDINALS[i] for i in range(n) if i != at]
+    place = [_ORDINALS[at]]
+    if at == n - 1:
+        place.append("ostatniej")
+    if at == n - 2:
+        place.append("przedostatniej")
+    if at == n - 3:
+        place.append("trzeciej od końca")
+    clue = ctx.pick((
+        f"Mowa o {ctx.pick(place)} z tych rzeczy.", f"Mowa nie o {ctx.pick(rest)}, ale o {ctx.pick(place)} z nich.",
+f"Mowa o {ctx.pick(place)}, a nie o {ctx.pick(rest)} z nich.",
+    ))  # fmt: skip
+    return {"sentence": f"Nazwę {name.N} noszą {listed}. {clue}", "target": kind}
+
+
 def ner(ctx: Context) -> Row:
     """A sentence and the kind of its entity."""
     kind = KINDS[ctx.below(6)]
-    subject = ctx.pick(PROFESSIONS)
+    if kind in _WORDS and ctx.random() < 0.6 * ctx.level:
+        return _chosen(ctx, kind)
     while True:
-        group = kind
+        subject, group = ctx.pick(PROFESSIONS), kind
         if kind == "time":
             name = _time(ctx)
         elif kind == "noEntity":

@@ -108,4 +108,4 @@ def polemo(ctx: Context, domain: str) -> Row:
             goods = [True, False, ctx.chance(0.5)][:polar]
         parts = [_clause(ctx, domain, g) for g in goods]
         parts += [_filler(ctx, domain) for _ in range(ctx.pick((0, 1)))]
-    return {"sentence": " ".join(ctx.shuffle(parts)), "target": label}
+    return {"sentence": " ".join(ctx.shuffle(parts)), "target": f"__label__meta_{label}"}

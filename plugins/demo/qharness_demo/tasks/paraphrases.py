@@ -89,9 +89,65 @@ def _other(ctx: Context, n: int, not_this: int) -> int:
     return (not_this + 1 + ctx.below(n - 1)) % n
 
 
+_GIVING = (("oddał", "zwrócił"), ("dał", "wręczył"), ("podarował", "ofiarował"), ("wysłał", "nadał"), ("przekazał", "doręczył"), ("pokazał", "zaprezentował"))
+_TEENS = "dwanaście trzynaście czternaście piętnaście szesnaście siedemnaście osiemnaście dziewiętnaście".split()
+_TENS = "dwadzieścia trzydzieści czterdzieści pięćdziesiąt sześćdziesiąt siedemdziesiąt osiemdziesiąt dziewięćdziesiąt".split()
+_UNITS = "pięć sześć siedem osiem dziewięć".split()
+NUMBERS = {12 + i: w for i, w in enumerate(_TEENS)}
+NUMBERS |= {10 * (i + 2): w for i, w in enumerate(_TENS)}
+NUMBERS |= {10 * (i + 2) + 5 + j: f"{w} {u}" for i, w in enumerate(_TENS) for j, u in enumerate(_UNITS)}
+_NUMBERS = list(NUMBERS)
+
+
+def _near(ctx: Context, number: int) -> int:
+    """Another number that is easily taken for the given one."""
+    swapped = number % 10 * 10 + number // 10
+    near = [n for n in (swapped, number + 10, number - 10, number + 1, number - 1) if n in NUMBERS and n != number]
+    return ctx.pick(near)
+
+
+def _transfer(ctx: Context, label: int) -> Row:
+    """Pairs about handing over a number of things: cases tell the giver from the receiver, digits match words."""
+    while True:
+        giver, taker = ctx.sample(FIRST, 2)
+        thing, verb = ctx.pick(OBJECTS), ctx.below(len(_GIVING))
+        if ctx.allowed("give", giver.N, taker.N, thing.N):
+            break
+    number = ctx.pick(_NUMBERS) if ctx.chance(0.6) else 0
+    when = ctx.below(len(_TIMES)) if ctx.chance(0.4) or not number else -1
+
+    def say(giver: Noun, taker: Noun, thing: Noun, verb: int, number: int, when: int) -> str:
+        amount = (str(number) if ctx.chance(0.5) else NUMBERS[number]) + " " + thing.pl.G if number and thing.pl else thing.A
+        deed = ctx.pick(_GIVING[verb]) + giver.a
+        orders = (f"{giver.N} {deed} {taker.D} {amount}", f"{taker.D} {amount} {deed} {giver.N}", f"{amount} {deed} {taker.D} {giver.N}", f"{giver.N} {taker.D} {deed} {amount}")
+        text = ctx.pick(orders)
+        return cap(f"{ctx.pick(_TIMES[when])} {text}" if when >= 0 else text) + "."
+
+    first = say(giver, taker, thing, verb, number, when)
+    if label == 2:
+        if number and (when < 0 or ctx.chance(0.7)):
+            number = _near(ctx, number)
+        else:
+            when = _other(ctx, len(_TIMES), when)
+    elif label == 3:
+        change = ctx.below(4)
+        if change < 2:
+            giver, taker = taker, giver
+        elif change == 2:
+            verb = _other(ctx, len(_GIVING), verb)
+        else:
+            thing = ctx.pick([x for x in OBJECTS if x is not thing])
+    second = say(giver, taker, thing, verb, number, when)
+    while second == first:
+        second = say(giver, taker, thing, verb, number, when)
+    return {"sentence_A": first, "sentence_B": second, "label": label}
+
+
 def ppc(ctx: Context) -> Row:
     """Two sentences: 1 the same meaning, 2 similar (one circumstance differs), 3 different (another doer, deed or thing)."""
     label = 1 + ctx.below(3)
+    if ctx.random() < 0.5 * ctx.level:
+        return _transfer(ctx, label)
     a = _scene(ctx)
     if label == 2 and a.quality is None and a.when is None and a.where is None:
         a.when = ctx.below(len(_TIMES))
@@ -166,9 +222,46 @@ _EVENTS = tuple(
 )
 
 
+def _figures(ctx: Context, label: int) -> Row:
+    """News with numbers: the summary compares or adds them."""
+    while True:
+        p, q = ctx.sample(FREE_PEOPLE, 2)
+        t = ctx.pick(FREE_TOWNS)
+        if ctx.allowed("figures", p.N, t.N):
+            break
+    m, n = ctx.sample(_NUMBERS, 2)
+    low = min(m, n)
+    kind = ctx.below(3)
+    if kind == 0:
+        fought = "walczyły" if p.g == q.g == "f" else "walczyli"
+        votes = [(p, m), (q, n)]
+        text = f"O urząd burmistrza {t.G} {fought} {p.N} i {q.N}. {p.N} dostał{p.a} {m} głosów, a {q.N} {n}."
+        winner, loser = (p, q) if votes[0][1] > votes[1][1] else (q, p)
+        if not label:
+            winner, loser = loser, winner
+        summary = ctx.pick((f"Burmistrzem {t.G} będzie {winner.N}.", f"Wybory {t.wL} przegrał{loser.a} {loser.N}.", f"{cap(t.I)} będzie rządzić {winner.N}."))
+    elif kind == 1:
+        text = f"{cap(t.wL)} odbył się bieg. {p.N} był{p.a} na mecie po {m} minutach, a {q.N} po {n}."
+        winner, loser = (p, q) if m == low else (q, p)
+        if not label:
+            winner, loser = loser, winner
+        summary = ctx.pick((f"Bieg {t.wL} wygrał{winner.a} {winner.N}.", f"{loser.N} przegrał{loser.a} bieg {t.wL}.", f"Najszybciej {t.wL} biegł{winner.a} {winner.N}."))
+    else:
+        houses, barns = ("domów", "szop") if ctx.chance(0.5) else ("szop", "domów")
+        text = f"{cap(t.wL)} wybuchł pożar. Spłonęło {m} {houses} i {n} {barns}. Ogień zauważył{p.a} {p.N}."
+        if ctx.chance(0.5):
+            summary = f"Pożar {t.wL} zniszczył {m if label else n} {houses}."
+        else:
+            more = (m > n) == bool(label)
+            summary = f"{cap(t.wL)} spłonęło więcej {houses if more else barns} niż {barns if more else houses}."
+    return {"extract_text": text, "summary_text": cap(summary), "label": label}
+
+
 def psc(ctx: Context) -> Row:
     """A short news text and a summary of it (1) or of another article that shares some of its details (0)."""
     label = int(ctx.chance(0.45))
+    if ctx.random() < 0.5 * ctx.level:
+        return _figures(ctx, label)
     while True:
         event = ctx.pick(_EVENTS)
         p, t, k = ctx.pick(FREE_PEOPLE), ctx.pick(FREE_TOWNS), ctx.pick(("dwa", "trzy", "cztery"))

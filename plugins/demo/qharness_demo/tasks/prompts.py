@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 Row = dict[str, object]
 SENTIMENT = ["Neutralny", "Negatywny", "Pozytywny", "Niejednoznaczny"]
-SENTIMENT_LABELS = {"zero": 0, "minus_m": 1, "plus_m": 2, "amb": 3}
+SENTIMENT_LABELS = {f"__label__meta_{name}": i for i, name in enumerate(("zero", "minus_m", "plus_m", "amb"))}
 TAGS = ["Film", "Historia", "Jedzenie", "Medycyna", "Motoryzacja", "Praca", "Sport", "Technologie"]
 CBD = ["nieszkodliwa", "szyderstwo", "obelga", "insynuacja", "groźba", "molestowanie"]
 CBD_LABELS = {"szyderstwo": 1, "obelga": 2, "insynuacja": 3, "grozba": 4, "molestowanie": 5}

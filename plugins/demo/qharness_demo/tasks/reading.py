@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from ..world import names
 from ..world.context import Context
-from ..world.facts import FIRST, FREE_PEOPLE, FREE_TOWNS, PERSON_RELATIONS, TOWN_RELATIONS, WORLD, Fact, invent
-from ..world.morphology import Noun
+from ..world.facts import (
+    FIRST, FREE_PEOPLE, FREE_TOWNS, FRIEND, PEOPLE, PERSON_RELATIONS, TOWN_RELATIONS, WORLD, WORLD_SHARE, YEAR, Fact, invent,
+)  # fmt: skip
+from ..world.morphology import Noun, attach, fem, masc
 
 Row = dict[str, object]
+
+
+def _namesakes(ctx: Context, n: int) -> list[Noun]:
+    """Persons who share first names or surnames."""
+    firsts, lasts = ctx.sample(range(names.N_FIRST), 2), ctx.sample(range(len(names.SURNAMES)), 2)
+    found = [PEOPLE[s * names.N_FIRST + f] for s in lasts for f in firsts if (s * names.N_FIRST + f) % WORLD_SHARE]
+    return ctx.sample(found, n) if len(found) >= n else ctx.sample(FREE_PEOPLE, n)
 
 
 def _subjects(ctx: Context, n: int, person: bool) -> list[Noun]:
     if not person:
         return ctx.sample(FREE_TOWNS, n)
+    if n > 1 and ctx.random() < 0.35 * ctx.level:
+        return _namesakes(ctx, n)
     return ctx.sample(FIRST if ctx.chance(0.5) else FREE_PEOPLE, n)
 
 
@@ -42,11 +54,11 @@ def _size(ctx: Context) -> tuple[int, int]:
     """How many entities, and facts of each: one and one first, more as the curriculum's level grows."""
     if ctx.random() > ctx.level:
         return (1, 1) if ctx.chance(0.5) else (2, 1)
-    return ctx.pick(((1, 2), (2, 1), (1, 3), (2, 2), (3, 1), (1, 4)))
+    return ctx.pick(((1, 2), (2, 1), (1, 3), (2, 2), (3, 1), (1, 4), (4, 1)))
 
 
 def _eval_size(ctx: Context) -> tuple[int, int]:
-    return ctx.pick(((2, 1), (1, 3), (2, 2), (3, 1), (1, 4))) if ctx.evaluation else _size(ctx)
+    return ctx.pick(((1, 3), (2, 2), (3, 1), (1, 4), (4, 1))) if ctx.evaluation else _size(ctx)
 
 
 def story(ctx: Context) -> tuple[str, dict[Fact, str]]:
@@ -56,13 +68,41 @@ def story(ctx: Context) -> tuple[str, dict[Fact, str]]:
     return passage_of(ctx, groups)
 
 
+_KIN = {"mp": masc("przyjaciel", kind="mp"), "f": fem("przyjaciółka")}
+_HOPS = [r for r in PERSON_RELATIONS if r is not FRIEND]
+
+
+def two_steps(ctx: Context) -> tuple[str, dict[Fact, str], Fact]:
+    """A passage on two pairs of friends, and a fact about "the friend of": the friend has to be found first."""
+    a, b, c, d = ctx.sample(FIRST, 4)
+    relation = ctx.pick(_HOPS)
+    facts = [invent(ctx, b, relation), invent(ctx, d, relation)]
+    groups = [[facts[0]], [facts[1]]]
+    text, quotes = passage_of(ctx, groups)
+    ties = [f"{x.N} przyjaźnił{x.a} się {y.zI}." for x, y in ((a, b), (c, d))]
+    text = " ".join(ctx.shuffle(ties)) + " " + text
+    asked = Fact(attach(_KIN[b.g], a.G), relation, facts[0].value)
+    quotes[asked] = quotes[facts[0]]
+    return text, quotes, asked
+
+
+def _hard(ctx: Context) -> bool:
+    return ctx.random() < 0.25 * ctx.level * ctx.level
+
+
 def belebele(ctx: Context) -> list[Row]:
     """One or two questions about one passage, with four options each."""
-    passage, quotes = story(ctx)
-    facts = list(quotes)
+    if _hard(ctx):
+        passage, quotes, asked = two_steps(ctx)
+        facts = list(quotes)
+        chosen = [asked]
+    else:
+        passage, quotes = story(ctx)
+        facts = list(quotes)
+        chosen = ctx.sample(facts, min(len(facts), 2 if ctx.evaluation else 1))
     rows: list[Row] = []
     link = f"https://example.org/{ctx.below(10**9)}"
-    for number, fact in enumerate(ctx.sample(facts, min(len(facts), 2 if ctx.evaluation else 1))):
+    for number, fact in enumerate(chosen):
         options = {fact.answer}
         for other in facts:
             if other.relation.kind == fact.relation.kind and len(options) < 4:
@@ -77,22 +117,53 @@ def belebele(ctx: Context) -> list[Row]:
     return rows
 
 
+def _ages(ctx: Context) -> Row:
+    """Who is older, or by how many years: the suggested answer may be wrong in its comparison."""
+    a, b = ctx.sample(FIRST if ctx.chance(0.5) else FREE_PEOPLE, 2)
+    first, second = invent(ctx, a, YEAR), invent(ctx, b, YEAR)
+    while first.answer == second.answer:
+        second = invent(ctx, b, YEAR)
+    target = int(ctx.chance(0.45))
+    older, younger = (a, b) if int(first.answer) < int(second.answer) else (b, a)
+    gap = abs(int(first.answer) - int(second.answer))
+    born = f"{a.N} urodził{a.a} się w {first.answer} roku, a {b.N} w {second.answer} roku"
+    if ctx.chance(0.6):
+        claimed = older if target else younger
+        if ctx.chance(0.5):
+            question, answer = f"Kto jest starszy: {a.N} czy {b.N}?", f"{born}, więc {claimed.N} jest star{'sza' if claimed.g == 'f' else 'szy'}."
+        else:
+            claimed = younger if target else older
+            question, answer = f"Kto jest młodszy: {a.N} czy {b.N}?", f"{born}, więc {claimed.N} jest młod{'sza' if claimed.g == 'f' else 'szy'}."
+    else:
+        wrong = [x for x in (gap + 10, gap - 10, gap + 1, gap - 1, gap + 2) if x > 0]
+        question, answer = f"Ile lat różnicy jest między {a.I} a {b.I}?", f"{born}, więc różnica to {gap if target else ctx.pick(wrong)}."
+    return {"q_id": f"d{ctx.below(10**8)}", "question": question, "answer": answer, "target": target}
+
+
 def dyk(ctx: Context) -> Row:
     """A question and a sentence that does or does not answer it."""
+    if ctx.random() < 0.4 * ctx.level:
+        return _ages(ctx)
     person = ctx.chance(0.7)
     relations = PERSON_RELATIONS if person else TOWN_RELATIONS
     subject, other = _subjects(ctx, 2, person)
     asked, wrong = ctx.sample(relations, 2)
     target = int(ctx.chance(0.4))
     fact = invent(ctx, subject, asked)
-    said = [fact]
-    if not target:
-        said = [invent(ctx, subject, wrong)] if ctx.chance(0.5) else [invent(ctx, other, asked)]
-    if ctx.chance(0.5):
-        rest = [r for r in relations if r not in (asked, wrong)]
-        extra = invent(ctx, said[0].subject, ctx.pick(rest))
-        said.insert(ctx.below(2), extra)
-    answer = " ".join(f.state(ctx, short=i > 0 and ctx.chance(0.6))[0] for i, f in enumerate(said))
+    if ctx.chance(0.75):
+        # Both subjects and both relations are named; only the binding tells.
+        pairs = [fact, invent(ctx, other, wrong)] if target else [invent(ctx, subject, wrong), invent(ctx, other, asked)]
+        if ctx.chance(0.4):
+            rest = [r for r in relations if r not in (asked, wrong)]
+            pairs.append(invent(ctx, ctx.pick((subject, other)), ctx.pick(rest)))
+        said = ctx.shuffle(pairs)
+        lead = said[0].subject
+        said.sort(key=lambda f: f.subject is not lead)
+    else:
+        said = [fact if target else invent(ctx, subject, wrong) if ctx.chance(0.5) else invent(ctx, other, asked)]
+    answer = " ".join(
+        f.state(ctx, short=i > 0 and f.subject is said[i - 1].subject and ctx.chance(0.6))[0] for i, f in enumerate(said)
+    )
     return {"q_id": f"d{ctx.below(10**8)}", "question": fact.ask(ctx), "answer": answer, "target": target}
 
 
@@ -141,9 +212,13 @@ def polqa(ctx: Context, split: str = "train") -> list[Row]:
 
 def poquad(ctx: Context) -> Row:
     """A passage with a title and a question answered by a quotation, or not answerable."""
-    passage, quotes = story(ctx)
-    facts = list(quotes)
-    fact = ctx.pick(facts)
+    if _hard(ctx):
+        passage, quotes, fact = two_steps(ctx)
+        facts = list(quotes)
+    else:
+        passage, quotes = story(ctx)
+        facts = list(quotes)
+        fact = ctx.pick(facts)
     answers: dict[str, list[object]] = {"text": [], "answer_start": []}
     if ctx.chance(0.8):
         quote = quotes[fact]

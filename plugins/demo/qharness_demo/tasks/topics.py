@@ -1,4 +1,4 @@
-"""Rows of 8tags: short titles in which nouns of two topics compete and the construction decides."""
+"""Rows of 8tags: short titles in which nouns of several topics compete; the construction or the count decides."""
 
 from __future__ import annotations
 
@@ -30,9 +30,48 @@ def _noun(ctx: Context, topic: str) -> Noun:
     return noun
 
 
+_COUNTS = ((3, 2, 2), (2, 1, 1, 1), (3, 2, 1), (2, 1, 1), (3, 2, 2), (2, 1, 1, 1, 1))
+
+
+def _counted(ctx: Context, label: int) -> Row:
+    """A list of nouns: the topic named most often wins."""
+    counts = ctx.pick(_COUNTS[:4] if not ctx.evaluation and ctx.random() > ctx.level else _COUNTS)
+    rest = ctx.sample([t for t in _NAMES if t != _NAMES[label]], len(counts) - 1)
+    while True:
+        groups = [[ctx.skew(TOPICS[topic], 2.0) for _ in range(n)] for topic, n in zip((_NAMES[label], *rest), counts, strict=True)]
+        words = [x for group in groups for x in group]
+        if len({x.N for x in words}) == len(words) and ctx.allowed("titles", *sorted(x.N for x in groups[0]), groups[1][0].N):
+            break
+    names = [(x.pl if x.pl is not None and ctx.chance(0.25) else x).N for x in ctx.shuffle(words)]
+    text = ", ".join(names[:-1]) + ctx.pick((" i ", " oraz ", ", ")) + names[-1]
+    return {"sentence": ctx.pick(_LEADS) + cap(text), "label": label}
+
+
+def _excluded(ctx: Context, label: int) -> Row:
+    """A list in which things after "bez" or "nie" do not count: another topic is named as often or more often."""
+    other, third = ctx.sample([t for t in _NAMES if t != _NAMES[label]], 2)
+    kept, decoys, out = ctx.pick(((2, 1, 2), (2, 1, 1), (3, 2, 1), (3, 2, 2), (1, 0, 2), (2, 1, 2)))
+    while True:
+        a = [ctx.skew(TOPICS[_NAMES[label]], 2.0) for _ in range(kept)]
+        x = [ctx.skew(TOPICS[other], 2.0) for _ in range(decoys + out)]
+        y = ctx.skew(TOPICS[third], 2.0)
+        words = [*a, *x, y]
+        if len({w.N for w in words}) == len(words) and ctx.allowed("without", a[0].N, x[0].N):
+            break
+    items = [w.N for w in (*a, *x[:decoys])] + [ctx.pick((f"bez {w.G}", f"nie {w.N}")) for w in x[decoys:]]
+    if kept > 1 and ctx.chance(0.5):
+        items.append(ctx.pick((y.N, f"bez {y.G}")))
+    return {"sentence": ctx.pick(_LEADS) + cap(", ".join(ctx.shuffle(items))), "label": label}
+
+
 def tags(ctx: Context) -> Row:
     """A title and the number of its topic."""
     label = ctx.below(8)
+    share = ctx.random()
+    if share < 0.35:
+        return _counted(ctx, label)
+    if share < 0.35 + 0.35 * ctx.level:
+        return _excluded(ctx, label)
     other = ctx.pick([t for t in _NAMES if t != _NAMES[label]])
     simple = ctx.chance(0.12) if ctx.evaluation else ctx.chance(0.3) or ctx.random() > ctx.level
     while True:

@@ -68,13 +68,57 @@ def _vocative(noun: Noun) -> str:
     return noun.V
 
 
+# A quotation that is only reported does no harm; one that the speaker owns does.
+_REPORTED = (
+    "W filmie ktoś mówi: „{x}”", "Na lekcji omawiano zdanie: „{x}”", "Nikt nie powinien pisać: „{x}”", "Nie zgadzam się ze słowami: „{x}”",
+    "Nigdy nie napisałem: „{x}”", "W powieści czytamy: „{x}”",
+)  # fmt: skip
+_OWNED = (
+    "Mówię poważnie: „{x}”", "Powtarzam: „{x}”", "Zgadzam się ze słowami: „{x}”", "Wczoraj napisałem: „{x}”", "Każdy powinien napisać: „{x}”",
+    "Piszę to do ciebie: „{x}”",
+)  # fmt: skip
+
+
+_FLIPS = ("nieprawda, że", "nie jest tak, że", "to kłamstwo, że", "nikt nie sądzi, że")
+_KEEPS = ("prawda, że", "jest tak, że", "wiadomo, że", "każdy sądzi, że")
+
+
+def _denied(ctx: Context, harmful: bool) -> str:
+    """An insult under one to four nested affirmations and denials."""
+    while True:
+        i, o = ctx.pick(_INSULTS), ctx.pick(FIRST)
+        if ctx.allowed("denied", i.N, o.N):
+            break
+    flips = ctx.pick((0, 2, 2) if harmful else (1, 1, 3))
+    chain = [ctx.pick(_FLIPS) for _ in range(flips)] + [ctx.pick(_KEEPS) for _ in range(ctx.pick((0, 1, 2)) if flips < 3 else 0)]
+    claim = f"{o.N} to {i.N}" if ctx.chance(0.6) else f"{o.N} jest {i.I}"
+    return cap(" ".join([*ctx.shuffle(chain or [ctx.pick(_KEEPS)]), claim])) + "."
+
+
 def cbd(ctx: Context) -> Row:
     """An utterance and its category."""
     kind = 0 if ctx.chance(0.3) else 1 + ctx.below(5)
-    source = 1 + ctx.below(5) if kind == 0 else kind
-    o = ctx.pick(FIRST)
-    v = ctx.pick(FIRST).V
+    if kind in (0, 2) and ctx.random() < 0.6 * ctx.level:
+        text = _denied(ctx, kind == 2)
+        if ctx.chance(0.3):
+            other = ctx.pick((1, 3, 4, 5))
+            text = " ".join(ctx.shuffle([text, ctx.pick(_REPORTED).format(x=_phrase(ctx, other, other))]))
+        return {"TEXT": text, "CATEGORIES": CATEGORIES[kind]}
+    if ctx.chance(0.45):
+        return {"TEXT": _phrase(ctx, kind, 1 + ctx.below(5) if kind == 0 else kind), "CATEGORIES": CATEGORIES[kind]}
+    owned = [_phrase(ctx, kind, kind or 1 + ctx.below(5))]
+    if ctx.chance(0.6):
+        owned = [ctx.pick(_OWNED).format(x=owned[0])]
+    for _ in range(ctx.pick((1, 1, 1, 2)) if ctx.evaluation or ctx.random() < ctx.level else 1):
+        other = ctx.pick([k for k in range(1, 6) if k != kind])
+        owned.append(ctx.pick(_REPORTED).format(x=_phrase(ctx, other, other)))
+    return {"TEXT": " ".join(ctx.shuffle(owned)), "CATEGORIES": CATEGORIES[kind]}
+
+
+def _phrase(ctx: Context, kind: int, source: int) -> str:
+    """One utterance of the kind (0: harmless, resembling the kind `source`)."""
     while True:
+        o, v = ctx.pick(FIRST), ctx.pick(FIRST).V
         if source == 1:
             p, at = ctx.pick(_PRAISES), ctx.below(len(_FAILED))
             f = (_DONE if kind == 0 else _FAILED)[at]
@@ -100,6 +144,6 @@ def cbd(ctx: Context) -> Row:
         if ctx.allowed("cbd", *key):
             break
     parts = [cap(text)]
-    if ctx.chance(0.4):
+    if ctx.chance(0.15):
         parts.insert(ctx.below(2), ctx.pick(_SMALLTALK))
-    return {"TEXT": " ".join(parts), "CATEGORIES": CATEGORIES[kind]}
+    return " ".join(parts)

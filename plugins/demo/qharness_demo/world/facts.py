@@ -70,11 +70,12 @@ def _things(verb: str) -> Relation:
 
 
 # Towns and surnames are split: one part belongs to the fixed world (closed-book facts), the other to invented passages.
+WORLD_SHARE = 12
 WORLD_TOWNS = [t for i, t in enumerate(names.TOWNS) if i % 2 == 0]
 FREE_TOWNS = [t for i, t in enumerate(names.TOWNS) if i % 2 == 1]
-_PEOPLE = [names.person(f, s) for s in range(len(names.SURNAMES)) for f in range(names.N_FIRST)]
-WORLD_PEOPLE = [p for i, p in enumerate(_PEOPLE) if i % 9 == 0]
-FREE_PEOPLE = [p for i, p in enumerate(_PEOPLE) if i % 9]
+PEOPLE = [names.person(f, s) for s in range(len(names.SURNAMES)) for f in range(names.N_FIRST)]
+WORLD_PEOPLE = [p for i, p in enumerate(PEOPLE) if i % WORLD_SHARE == 0]
+FREE_PEOPLE = [p for i, p in enumerate(PEOPLE) if i % WORLD_SHARE]
 FIRST = [*names.MALE, *names.FEMALE]
 
 BORN = Relation(
