@@ -37,8 +37,9 @@ def row_of(ctx: Context, task: Task) -> Row:
 
 # How often each task is drawn. Look-up and pair tasks need more than classification.
 WEIGHTS = {
-    "belebele_mc": 5, "belebele_text": 4, "poquad_gen": 4, "polqa_open_gen": 4, "polqa_closed_gen": 5, "polqa_reranking_mc": 3, "dyk_mc": 2, "dyk_gen": 2,
-    "dyk_text": 1, "ppc_mc": 4, "ppc_gen": 4, "ppc_text": 2, "psc_mc": 2, "psc_gen": 2, "psc_text": 2,
+    "belebele_mc": 5, "belebele_text": 4, "poquad_gen": 4, "polqa_open_gen": 4, "polqa_closed_gen": 5,
+    "polqa_reranking_mc": 3, "dyk_mc": 2, "dyk_gen": 2, "dyk_text": 1, "ppc_mc": 4, "ppc_gen": 4, "ppc_text": 2,
+    "psc_mc": 2, "psc_gen": 2, "psc_text": 2,
 }  # fmt: skip
 _FLAT = [task for name, task in TASKS.items() for _ in range(2 * WEIGHTS.get(name, 1))]
 Piece = tuple[str, bool]

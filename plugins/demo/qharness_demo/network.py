@@ -28,8 +28,9 @@ class Shape:
         fields = asdict(self)
         theta = fields.pop("rope_theta")
         return fields | {
-            "rope_parameters": {"rope_type": "default", "rope_theta": theta}, "max_position_embeddings": 2048, "sliding_window": None,
-            "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "hidden_act": "silu",
+            "rope_parameters": {"rope_type": "default", "rope_theta": theta}, "max_position_embeddings": 2048,
+            "sliding_window": None, "tie_word_embeddings": False, "bos_token_id": 0, "eos_token_id": 1,
+            "pad_token_id": 1, "hidden_act": "silu",
         }  # fmt: skip
 
 
@@ -128,8 +129,14 @@ class Network(nn.Module):
         self.register_buffer("sin", angle.sin(), persistent=False)
         for name, p in self.named_parameters():
             if p.dim() == 2:
-                scale = (2 * shape.num_hidden_layers) ** -0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
-                nn.init.normal_(p, std=scale * (0.02 if "embed" in name or "lm_head" in name else p.shape[1] ** -0.5 * 0.7))
+                scale = (
+                    (2 * shape.num_hidden_layers) ** -0.5
+                    if name.endswith(("o_proj.weight", "down_proj.weight"))
+                    else 1.0
+                )
+                nn.init.normal_(
+                    p, std=scale * (0.02 if "embed" in name or "lm_head" in name else p.shape[1] ** -0.5 * 0.7)
+                )
 
     def forward(self, ids: Tensor) -> Tensor:
         """Logits of shape (batch, time, vocabulary)."""

@@ -1,6 +1,7 @@
 """Muon for the matrices of the layers (momentum orthogonalised by Newton-Schulz), AdamW for the rest.
 
-Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), the quintic iteration and its coefficients.
+Source: K. Jordan, "Muon: An optimizer for hidden layers in neural networks" (2024), the quintic iteration and
+its coefficients.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from qharness import hookimpl
 from qharness.errors import normalize_name
 from qharness.records import DataSource, LoaderRecord, TextSource
-
 from qharness_demo import DATA_DIR, MODEL_DIR
 from qharness_demo.corpus import calibration_text
 
@@ -40,7 +39,9 @@ def qharness_loaders() -> Iterable[LoaderRecord]:
 @hookimpl
 def qharness_data_sources() -> Iterable[DataSource]:
     """Offer the embedded data under the name `embedded`."""
-    yield DataSource("embedded", "Micro-world data in the official formats; the default of the demo model", DATA_DIR, NOTICE)
+    yield DataSource(
+        "embedded", "Micro-world data in the official formats; the default of the demo model", DATA_DIR, NOTICE
+    )
 
 
 @hookimpl

@@ -26,9 +26,9 @@ _WEATHER = (
 )  # fmt: skip
 _WISH = (
     "{h.N} bardzo chciał{h.a} mieć {o.A}.", "Od dawna {h.N} szukał{h.a} {o.G}.", "{h.N} zgubił{h.a} {o.A} i nie wiedział{h.a}, co robić.",
-    "W domu {h.G} brakowało {o.G}.", "{h.N} obiecał{h.a}, że przyniesie {o.A} do domu.", "Najlepszym prezentem dla {f.G} był{o.a}by {o.N}.",
+    "W domu {h.G} brakowało {o.G}.", "{h.N} obiecał{h.a}, że przyniesie {o.A} do domu.",
+    "{h.N} postanowił{h.a} kupić {o.A} dla {f.G}.",
 )  # fmt: skip
-_WISH = _WISH[:5] + ("{h.N} postanowił{h.a} kupić {o.A} dla {f.G}.",)
 _GO = (
     "Dlatego {h.N} poszedł~ do miasta.", "Rano {h.N} wyszedł~ z domu i ruszył{h.a} w stronę rynku.", "{h.N} wsiadł~ do pociągu i pojechał{h.a} do {u.G}.",
     "Po śniadaniu {h.N} pojechał{h.a} do {u.G}.", "{h.N} szedł~ długo przez las.", "Droga prowadziła przez most i obok starego młyna.",
@@ -41,9 +41,8 @@ _MEET = (
 _TALK = (
     "- Dzień dobry, {f.V}! - powiedział{h.a} {h.N}.", "- Czy wiesz, gdzie jest {o.N}? - zapytał{h.a} {h.N}.", "- Nie martw się, {h.V} - odpowiedział{f.a} {f.N}.",
     "- Widziałem {o.A} {u.wL} - odparł sprzedawca.", "- Pomogę ci - obiecał{f.a} {f.N}.", "- Chodź ze mną, pokażę ci drogę - zawołał{f.a} {f.N}.",
-    "- Mam dla ciebie {o.A} - szepnął{f.x} {f.N}.", "- To bardzo miło z twojej strony - powiedział{h.a} {h.N}.",
+    "- To bardzo miło z twojej strony - powiedział{h.a} {h.N}.",
 )  # fmt: skip
-_TALK = tuple(x for x in _TALK if "{f.x}" not in x)
 _ACT = (
     "Razem szukali {o.G} przez cały dzień.", "{f.N} pokazał{f.a} {h.D} {c.A}.", "{h.N} usiadł~ na ławce i zjadł~ {d.A}.", "{z.N} pobiegł& za nimi.",
     "{h.N} zapłacił{h.a} i schował{h.a} {o.A} do torby.", "Potem oboje poszli do {m.G}.", "W środku stał{c.a} {c.N}.", "{f.N} opowiedział{f.a} {h.D} długą historię.",
@@ -127,16 +126,17 @@ def how_to(ctx: Context) -> tuple[str, str]:
     keep = sorted(ctx.sample(range(1, len(steps) - 1), len(steps) - 2 - ctx.below(2)))
     chosen = [steps[0], *(steps[i] for i in keep), steps[-1]]
     body = "\n".join(f"{i + 1}. {cap(s.format(d=d, o=o, z=z))}" for i, s in enumerate(chosen))
-    ask = ctx.pick((f"Jak {verb} {thing.A}?", f"Napisz, jak {verb} {thing.A}.", f"Chcę {verb} {thing.A}. Od czego zacząć?"))
+    ask = ctx.pick(
+        (f"Jak {verb} {thing.A}?", f"Napisz, jak {verb} {thing.A}.", f"Chcę {verb} {thing.A}. Od czego zacząć?")
+    )
     return ask, body
 
 
 _VIEWS = (
-    "{x.N} jest dziś ważn{e} w życiu wielu ludzi.", "Trudno wyobrazić sobie świat bez {x.G}.", "Wiele osób interesuje się {x.I}.", "Dzieci uczą się o {x.L} już w szkole.",
+    "Trudno wyobrazić sobie świat bez {x.G}.", "Wiele osób interesuje się {x.I}.", "Dzieci uczą się o {x.L} już w szkole.",
     "Dzięki {x.D} życie jest ciekawsze.", "Eksperci piszą o {x.L} grube książki.", "Nie każdy wie, jak długa jest historia {x.G}.", "{x.N} i {y.N} często idą w parze.",
     "O {x.L} rozmawiają i młodzi, i starzy.", "W gazecie ukazał się artykuł o {x.L} i {y.L}.", "Najwięcej pytań dotyczy {x.G} oraz {y.G}.", "Na koniec warto wspomnieć o {y.L}.",
 )  # fmt: skip
-_VIEWS = _VIEWS[1:]
 
 
 def essay(ctx: Context) -> str:
@@ -184,10 +184,10 @@ def news(ctx: Context) -> str:
 
 def landscape(ctx: Context) -> str:
     """A description of a place."""
-    t, l, m = ctx.pick(FREE_TOWNS), ctx.pick(LANDMARKS), ctx.pick(PLACES)
+    t, sight, m = ctx.pick(FREE_TOWNS), ctx.pick(LANDMARKS), ctx.pick(PLACES)
     plain = ("nowy", "stary", "mały", "duży", "piękny", "wysoki", "cichy", "jasny")
     a, b = ADJ[ctx.pick(plain)], ADJ[ctx.pick(plain)]
-    nl, nm = phrase(a, l), phrase(b, m)
+    nl, nm = phrase(a, sight), phrase(b, m)
     lines = [
         f"{t.N} to małe miasto nad rzeką.", f"W centrum stoi {nl.N}.", f"Obok {nl.G} jest {nm.N}.", f"Turyści chętnie oglądają {nl.A}.", f"Mieszkańcy {t.G} są dumni z {nl.G}.",
         "Na rynku rosną stare drzewa.", f"Do {t.G} można dojechać pociągiem.", f"Latem {t.wL} odbywa się festyn.", f"Naprzeciw {nm.G} działa sklep.", "Wieczorem zapalają się latarnie.",
@@ -211,7 +211,15 @@ _BY = ("", "", " – zapytał{h.a} {h.N}", " – powiedział{h.a} {h.N}", " – 
 
 def talk(ctx: Context) -> str:
     """A dialogue with dashes, one line for each turn."""
-    slots = {"h": ctx.pick(FIRST), "t": ctx.pick(FREE_TOWNS), "o": ctx.pick(OBJECTS), "z": ctx.pick(ANIMALS), "m": ctx.pick(PLACES), "d": ctx.pick(DISHES), "l": ctx.pick(LANDMARKS)}
+    slots = {
+        "h": ctx.pick(FIRST),
+        "t": ctx.pick(FREE_TOWNS),
+        "o": ctx.pick(OBJECTS),
+        "z": ctx.pick(ANIMALS),
+        "m": ctx.pick(PLACES),
+        "d": ctx.pick(DISHES),
+        "l": ctx.pick(LANDMARKS),
+    }
     lines = []
     for ask, answers in ctx.sample(_ASK, 1 + ctx.below(5)):
         lines += [f"– {ask}{ctx.pick(_BY)}", f"– {ctx.pick(answers)}"]
@@ -258,7 +266,9 @@ def letter(ctx: Context) -> str:
     """A letter to a relative or a friend."""
     f, h = ctx.sample(FIRST, 2)
     t, m, d, o = ctx.pick(FREE_TOWNS), ctx.pick(PLACES), ctx.pick(DISHES), ctx.pick(OBJECTS)
-    kin = ctx.pick(("Droga siostro", "Drogi bracie", "Kochana mamo", f"Drog{'a' if f.g == 'f' else 'i'} {f.V}", "Kochany wujku"))
+    kin = ctx.pick(
+        ("Droga siostro", "Drogi bracie", "Kochana mamo", f"Drog{'a' if f.g == 'f' else 'i'} {f.V}", "Kochany wujku")
+    )
     body = [
         f"piszę do ciebie z {t.G}." if t.zG.startswith("z ") else f"piszę do ciebie {t.zG}.", f"Mieszkam teraz blisko {m.G}.", f"Wczoraj jadłem {d.A} i było bardzo smacznie.", "Pogoda jest piękna, świeci słońce.",
         f"Kupiłem ci {o.A}.", "Codziennie chodzę na długie spacery.", "Poznałem tu wielu miłych ludzi.", f"W niedzielę zwiedzałem {m.A}.", "Bardzo za tobą tęsknię.", "Napisz, co u ciebie słychać.",

@@ -1,7 +1,7 @@
 """A quick check of a demo checkpoint with plain torch: all tasks at 5 shots, also after 2-bit round-to-nearest.
 
-``python -m qharness_demo.selfcheck --model DIR --limit 100 --rtn`` prints one table. It is a development aid: the host's
-own evaluation goes through lm-eval.
+``python -m qharness_demo.selfcheck --model DIR --limit 100 --rtn`` prints one table. It is a development aid: the
+host's own evaluation goes through lm-eval.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import re
+import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,10 +60,8 @@ def prompts(task: Task, data: dict[str, list[Row]], limit: int, shots: int = 5) 
     rng = random.Random(1234)
     out = []
     for row in test[:limit]:
-        if pool is test:
-            examples = [r for r in pool[: shots + 1] if r is not row][:shots]
-        else:
-            examples = rng.sample(pool, shots)
+        first = [r for r in pool[: shots + 1] if r is not row][:shots]
+        examples = first if pool is test else rng.sample(pool, shots)
         context = "".join(f"{task.prompt(e)} {task.target(e)}\n\n" for e in examples)
         out.append((context + task.prompt(row), row))
     return out
@@ -149,7 +148,13 @@ class Runner:
 
         out: list[str] = []
         for at in range(0, len(contexts), self.batch):
-            enc = self.tokenizer(contexts[at : at + self.batch], return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+            enc = self.tokenizer(
+                contexts[at : at + self.batch],
+                return_tensors="pt",
+                padding=True,
+                padding_side="left",
+                add_special_tokens=False,
+            )
             ids, mask = enc["input_ids"].to(self.device), enc["attention_mask"].to(self.device)
             with torch.no_grad():
                 made = self.model.generate(ids, attention_mask=mask, max_new_tokens=tokens, do_sample=False)
@@ -161,7 +166,9 @@ class Runner:
         posed = prompts(task, data, limit)
         contexts, rows = [p for p, _ in posed], [r for _, r in posed]
         if task.kind == "mc":
-            return summarise(task, [task.choices.index(task.target(r)) for r in rows], self.choices(contexts, task.choices))
+            return summarise(
+                task, [task.choices.index(task.target(r)) for r in rows], self.choices(contexts, task.choices)
+            )
         if task.kind == "gen":
             pattern = re.compile(r"\b[A-H]\b")
             found = [pattern.search(t) for t in self.write(contexts, 3)]
@@ -191,7 +198,9 @@ def round_to_nearest(model: Any, bits: int = 2, group: int = 64) -> None:
             module.weight.data = (((g - low) / scale).round() * scale + low).reshape(w.shape).to(w.dtype)
 
 
-def check(model_dir: Path, data_dir: Path, limit: int, rtn: int = 0, device: str = "cpu", tasks: list[str] | None = None) -> dict[str, Score]:
+def check(
+    model_dir: Path, data_dir: Path, limit: int, rtn: int = 0, device: str = "cpu", tasks: list[str] | None = None
+) -> dict[str, Score]:
     """Scores of the tasks; rtn > 0 rounds the linears to that many bits first."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -205,7 +214,8 @@ def check(model_dir: Path, data_dir: Path, limit: int, rtn: int = 0, device: str
 
 
 SAMPLES = (
-    "Dawno temu", "Pewnego dnia Anna", "Jesienią w lesie", "Opowiedz mi bajkę.\n", "Mój najlepszy przyjaciel", "Jak ugotować zupę?\n",
+    "Dawno temu", "Pewnego dnia Anna", "Jesienią w lesie", "Opowiedz mi bajkę.\n", "Mój najlepszy przyjaciel",
+    "Jak ugotować zupę?\n",
     "<|im_start|>user\nNapisz krótkie opowiadanie.<|im_end|>\n<|im_start|>assistant\n",
 )  # fmt: skip
 
@@ -231,7 +241,14 @@ def main() -> None:
     kinds = {"mc": ("mc",), "gen": ("gen", "qa"), "text": ("text",)}
     for kind, members in kinds.items():
         names = [n for n, t in TASKS.items() if t.kind in members]
-        print(f"mean {kind:17}" + "".join(f"{sum(s[n].accuracy for n in names) / len(names):10.3f}{sum(s[n].normalized for n in names) / len(names):8.1f}" for s in columns.values()))
+        print(
+            f"mean {kind:17}"
+            + "".join(
+                f"{statistics.fmean(s[n].accuracy for n in names):10.3f}"
+                f"{statistics.fmean(s[n].normalized for n in names):8.1f}"
+                for s in columns.values()
+            )
+        )
     if args.samples:
         for bits in (0, *args.rtn):
             model = AutoModelForCausalLM.from_pretrained(str(args.model), dtype=torch.float32).to(device).eval()

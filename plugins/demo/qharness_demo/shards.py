@@ -46,7 +46,9 @@ def make(job: tuple[int, int, int, int, float]) -> Any:
     return out
 
 
-def stream(tokenizer: Path, seed: int, first: int, count: int, rows: int, length: int, ramp: int, workers: int) -> Iterator[Any]:
+def stream(
+    tokenizer: Path, seed: int, first: int, count: int, rows: int, length: int, ramp: int, workers: int
+) -> Iterator[Any]:
     """Shards first .. count-1 in order; the curriculum's level rises linearly over the first `ramp` shards."""
     jobs = [(seed, i, rows, length, min(1.0, 0.15 + i / max(1, ramp))) for i in range(first, count)]
     if workers <= 1:

@@ -16,9 +16,11 @@ POLISH = "aąbcćdeęfghijklłmnńoópqrsśtuvwxyzźżAĄBCĆDEĘFGHIJKLŁMNŃO�
 PIECE = r" ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]|\s"
 _PIECE = re.compile(r" ?[^\W\d_]+| ?\d| ?[^\s\w]| ?_|\s")
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)  # fmt: skip
 
 
 def train(texts: Iterable[str]) -> Any:
@@ -31,7 +33,10 @@ def train(texts: Iterable[str]) -> Any:
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = split()
     room = VOCABULARY - len(SPECIAL) - 256
-    raw.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=room, initial_alphabet=sorted(set(POLISH + "0123456789")), show_progress=False))
+    raw.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(vocab_size=room, initial_alphabet=sorted(set(POLISH + "0123456789")), show_progress=False),
+    )
     learned = json.loads(raw.to_str())["model"]
     pieces = [p for p, _ in sorted(learned["vocab"].items(), key=lambda item: item[1])]
     names = [*SPECIAL, *(f"<0x{b:02X}>" for b in range(256)), *pieces]
@@ -49,8 +54,8 @@ def save(tokenizer: Any, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>", clean_up_tokenization_spaces=False,
-        model_max_length=2048, padding_side="left",
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>",
+        clean_up_tokenization_spaces=False, model_max_length=2048, padding_side="left",
     )  # fmt: skip
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(str(folder))

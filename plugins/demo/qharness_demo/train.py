@@ -1,7 +1,7 @@
-"""Train the embedded model: ``python -m qharness_demo.train --checkpoint DIR --out DIR`` (about 15 minutes on one H100).
+"""Train the embedded model: ``python -m qharness_demo.train --checkpoint DIR --out DIR`` (7 minutes on one H100).
 
-Stops at the time limit with a checkpoint; the same command goes on from there and gives the result of an uninterrupted run
-(same machine). The loss curve is written as CSV.
+Stops at the time limit with a checkpoint; the same command goes on from there, on the same stream of documents.
+The loss curve is written as CSV.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import MODEL_DIR
 
 
 def schedule(step: int, steps: int, warmup: int = 200, cooldown: float = 0.5) -> float:
-    """Factor of the learning rate: linear warm-up, plateau, linear decay to 2 % over the last `cooldown` of the steps."""
+    """Factor of the learning rate: linear warm-up, plateau, linear decay to 2 % over the last steps."""
     if step < warmup:
         return (step + 1) / warmup
     left = (steps - step) / (steps * cooldown)
@@ -95,7 +95,9 @@ def export(network: Any, out: Path, tokenizer: Path) -> None:
     from transformers import AutoTokenizer, GenerationConfig, MistralConfig, MistralForCausalLM
 
     model = MistralForCausalLM(MistralConfig(**network.shape.config()))
-    missing = model.load_state_dict({k: v.detach().float().cpu() for k, v in network.state_dict().items()}, strict=False)
+    missing = model.load_state_dict(
+        {k: v.detach().float().cpu() for k, v in network.state_dict().items()}, strict=False
+    )
     assert not missing.missing_keys and not missing.unexpected_keys, missing
     model = model.to(torch.bfloat16)
     model.generation_config = GenerationConfig(bos_token_id=0, eos_token_id=1, pad_token_id=1, do_sample=False)
@@ -118,7 +120,9 @@ def train(args: argparse.Namespace) -> bool:
     network = Network(Shape(num_hidden_layers=args.layers)).to(device)
     matrices, rest = split(network)
     muon = Muon(matrices)
-    adam = torch.optim.AdamW(rest, lr=args.adam_lr, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=device == "cuda")
+    adam = torch.optim.AdamW(
+        rest, lr=args.adam_lr, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=device == "cuda"
+    )
     start, curve = 0, []
     saved = load_state(args.checkpoint)
     if saved is not None:
@@ -129,7 +133,9 @@ def train(args: argparse.Namespace) -> bool:
         for i, p in enumerate(rest):
             if f"a:{i}:0" in tensors:
                 state = {"exp_avg": tensors[f"a:{i}:0"], "exp_avg_sq": tensors[f"a:{i}:1"], "step": tensors[f"a:{i}:2"]}
-                adam.state[p] = {k: v.to(device if k != "step" or device == "cuda" else "cpu") for k, v in state.items()}
+                adam.state[p] = {
+                    k: v.to(device if k != "step" or device == "cuda" else "cpu") for k, v in state.items()
+                }
         start, curve = meta["step"], meta["curve"]
     run: Any = torch.compile(network) if device == "cuda" and not args.eager else network
 
@@ -148,7 +154,9 @@ def train(args: argparse.Namespace) -> bool:
     finished = False
     total = torch.zeros((), device=device)
     marked = time.monotonic()
-    for shard in stream(args.tokenizer, args.seed, first, count, args.rows, args.length, int(count * args.ramp), args.workers):
+    for shard in stream(
+        args.tokenizer, args.seed, first, count, args.rows, args.length, int(count * args.ramp), args.workers
+    ):
         rows = torch.from_numpy(shard.astype("int32"))
         if device == "cuda":
             rows = rows.pin_memory().to(device, non_blocking=True)
@@ -157,7 +165,9 @@ def train(args: argparse.Namespace) -> bool:
                 step += step < start
                 continue
             factor = schedule(step, args.steps)
-            noise = weight_noise(matrices, args.noise * min(1.0, max(0.0, 2.5 * step / args.steps - 0.5)), args.seed * 1_000_003 + step)
+            noise = weight_noise(
+                matrices, args.noise * min(1.0, max(0.0, 2.5 * step / args.steps - 0.5)), args.seed * 1_000_003 + step
+            )
             with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
                 loss, plain = loss_of(run, rows[b * args.batch : (b + 1) * args.batch].long(), args.answer_weight)
             loss.backward()
@@ -176,7 +186,11 @@ def train(args: argparse.Namespace) -> bool:
                 speed = args.log * args.batch * args.length / (now - marked)
                 marked = now
                 curve.append([step, round(mean, 4), round(factor, 3)])
-                print(f"step {step}/{args.steps} loss {mean:.4f} lr {factor:.3f} {speed / 1e6:.2f} Mtok/s {now - began:.0f} s", flush=True)
+                print(
+                    f"step {step}/{args.steps} loss {mean:.4f} lr {factor:.3f} {speed / 1e6:.2f} Mtok/s "
+                    f"{now - began:.0f} s",
+                    flush=True,
+                )
         finished = step >= args.steps
         if finished or time.monotonic() - began > args.time_limit:
             break
@@ -207,7 +221,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--muon-lr", type=float, default=0.015)
     p.add_argument("--adam-lr", type=float, default=2e-3)
     p.add_argument("--answer-weight", type=float, default=5.0)
-    p.add_argument("--noise", type=float, default=0.11, help="weight noise relative to each row's scale, so that 2 bits damage but need not destroy")
+    p.add_argument(
+        "--noise",
+        type=float,
+        default=0.11,
+        help="weight noise relative to each row's scale, so that 2 bits damage but need not destroy",
+    )
     p.add_argument("--log", type=int, default=100)
     p.add_argument("--eager", action="store_true", help="without torch.compile")
     p.add_argument("--keep-checkpoint", action="store_true", help="write the checkpoint also at the end")

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (word tables)
 """Rows of klej-nkjp-ner: one named entity, or none, in a sentence; many names fit several kinds and the context decides."""
 
 from __future__ import annotations
@@ -70,7 +71,13 @@ def _name(ctx: Context, kind: str) -> Noun:
     if kind == "placeName":
         return ctx.pick(FREE_TOWNS)
     if kind == "persName":
-        return ctx.pick(names.AMBIGUOUS) if ctx.chance(0.1) else ctx.pick(_SURNAMES) if ctx.chance(0.6) else ctx.pick(FREE_PEOPLE)
+        return (
+            ctx.pick(names.AMBIGUOUS)
+            if ctx.chance(0.1)
+            else ctx.pick(_SURNAMES)
+            if ctx.chance(0.6)
+            else ctx.pick(FREE_PEOPLE)
+        )
     if kind == "orgName":
         return ctx.pick(_SHARED) if shared else ctx.pick(names.ORGS)
     return ctx.pick(_SHARED) if shared else ctx.pick(_GEOGRAPHY)
@@ -88,13 +95,20 @@ def _chosen(ctx: Context, kind: str) -> Row:
         name = ctx.pick(_SHARED)
         pool = [(k, w) for k, group in _WORDS.items() for w in group]
         mine = ctx.pick([x for x in pool if x[0] == kind])
-        listing = ctx.shuffle([mine, *ctx.sample([x for x in pool if x is not mine], ctx.pick((2, 3, 3, 4)))])
+        listing = ctx.shuffle(
+            [
+                mine,
+                *ctx.sample([x for x in pool if x is not mine], ctx.pick((5, 6) if ctx.evaluation else (2, 3, 3, 4))),
+            ]
+        )
         words = [w for _, w in listing]
+        if ctx.evaluation and words.index(mine[1]) >= len(_ORDINALS):
+            continue
         if ctx.allowed("ner", name.N, *words):
             break
     at, n = words.index(mine[1]), len(words)
     listed = ", ".join(words[:-1]) + " i " + words[-1]
-    rest = [_ORDINALS[i] for i in range(n) if i != at]
+    rest = [_ORDINALS[i] for i in range(min(n, len(_ORDINALS))) if i != at]
     place = [_ORDINALS[at]]
     if at == n - 1:
         place.append("ostatniej")
@@ -112,7 +126,7 @@ f"Mowa o {ctx.pick(place)}, a nie o {ctx.pick(rest)} z nich.",
 def ner(ctx: Context) -> Row:
     """A sentence and the kind of its entity."""
     kind = KINDS[ctx.below(6)]
-    if kind in _WORDS and ctx.random() < 0.6 * ctx.level:
+    if kind in _WORDS and ctx.random() < (0.8 if ctx.evaluation else 0.6 * ctx.level):
         return _chosen(ctx, kind)
     while True:
         subject, group = ctx.pick(PROFESSIONS), kind
@@ -129,7 +143,9 @@ def ner(ctx: Context) -> Row:
         templates = _TEMPLATES[group]
         if kind == "noEntity":
             plant = name.g == "f"
-            templates = tuple(t for t in templates if ("rośnie" in t or "siedzi" in t) == plant or "{n" not in t and not plant)
+            templates = tuple(
+                t for t in templates if ("rośnie" in t or "siedzi" in t) == plant or ("{n" not in t and not plant)
+            )
         template = ctx.pick(templates)
         if ctx.allowed("ner", name.N, template, subject.N):
             break

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (word tables)
 """Rows of klej-polemo2-in and -out: reviews whose sentiment follows from the polarity of every clause."""
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ NEGATIVE = [
     Adjective(x)
     for x in (
         "zły brudny słaby brzydki nudny okropny fatalny niesmaczny niemiły kiepski marny paskudny straszny lichy przykry "
-        "tandetny niedbały byle jaki:skip ponury arogancki zaniedbany chaotyczny niechlujny żałosny wadliwy zawodny toporny "
+        "tandetny niedbały ponury arogancki zaniedbany chaotyczny niechlujny żałosny wadliwy zawodny toporny "
         "oschły mętny obskurny nieudolny podły"
     ).split()
-    if ":" not in x and x not in ("byle", "jaki")
 ]
 # Polarity of these depends on what they describe: a low price is good, low quality is bad.
 LOW_IS_GOOD = nouns("f:cena f:opłata mi:koszt mi:hałas n:ryzyko")
@@ -52,19 +52,30 @@ _FILLER = {
     ),
     "out": (
         "Zamówiłem {x.A} {d}.", "{x.N} jest już u mnie od tygodnia.", "Zapisałem się {d}.", "W środku była instrukcja.",
-        "Rozmawialiśmy o {x.L} {d}.", "Brat pytał mnie o {x.A}.", "Używam {x.G} w domu i w pracy.", "Zajęcia odbywają się {d}.",
-        "Obok był też {y.N}.",
+        "Rozmawialiśmy o {x.L} {d}.", "Brat pytał mnie o {x.A}.", "Zajęcia odbywają się {d}.", "Do domu mam trzy kilometry.",
     ),
 }  # fmt: skip
-_FILLER["out"] = _FILLER["out"][:5] + _FILLER["out"][5:6] + _FILLER["out"][7:8] + ("Do domu mam trzy kilometry.",)
 _DAYS = ("w poniedziałek", "we wtorek", "w środę", "w piątek", "w sobotę", "w maju", "w lipcu", "rano", "po południu")
 _PLAIN = ("{n} {b} {a}.", "{n} {b} bardzo {a}.", "Moim zdaniem {n} {b} {a}.", "Uważam, że {n} {b} {a}.", "Wszyscy mówili, że {n} {b} {a}, i mieli rację.",
           "Myślałem, że {n} nie {b} {a}, ale myliłem się.", "Nikt nie powie, że {n} nie {b} {a}.")  # fmt: skip
 _FLIP = ("{n} nie {b} {a}.", "{n} wcale nie {b} {a}.", "Nie powiem, że {n} {b} {a}.", "Wszyscy mówili, że {n} {b} {a}, ale mylili się.",
-         "Myślałem, że {n} {b} {a}, ale myliłem się.", "Trudno uwierzyć, że {n} {b} {a}.", "{n} {b} daleko od tego, by uznać, że {b} {a}.")  # fmt: skip
-_FLIP = (*_FLIP[:5], "Nieprawda, że {n} {b} {a}.")
-_GOOD = ("Polecam.", "Na pewno wrócimy.", "Nie żałuję ani złotówki.", "Nie mam żadnych zastrzeżeń.", "Jestem pod wrażeniem.", "Oby tak dalej.")
-_BAD = ("Odradzam.", "Na pewno nie wrócimy.", "Żałuję każdej złotówki.", "Mam wiele zastrzeżeń.", "Szkoda czasu.", "Nigdy więcej.")
+         "Myślałem, że {n} {b} {a}, ale myliłem się.", "Nieprawda, że {n} {b} {a}.")  # fmt: skip
+_GOOD = (
+    "Polecam.",
+    "Na pewno wrócimy.",
+    "Nie żałuję ani złotówki.",
+    "Nie mam żadnych zastrzeżeń.",
+    "Jestem pod wrażeniem.",
+    "Oby tak dalej.",
+)
+_BAD = (
+    "Odradzam.",
+    "Na pewno nie wrócimy.",
+    "Żałuję każdej złotówki.",
+    "Mam wiele zastrzeżeń.",
+    "Szkoda czasu.",
+    "Nigdy więcej.",
+)
 
 
 def _clause(ctx: Context, domain: str, good: bool) -> str:
@@ -84,7 +95,7 @@ def _clause(ctx: Context, domain: str, good: bool) -> str:
         template = ctx.pick(_FLIP if flip else _PLAIN)
         if ctx.allowed("opinion", noun.N, adjective.N):
             break
-    verb = ("jest" if ctx.chance(0.4) else f"był{noun.a}")
+    verb = "jest" if ctx.chance(0.4) else f"był{noun.a}"
     return cap(template.format(n=noun.N, b=verb, a=adjective.for_(noun)))
 
 

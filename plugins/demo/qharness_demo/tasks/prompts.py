@@ -161,7 +161,8 @@ def _psc_mc(r: Row) -> str:
 
 def _psc_text(r: Row) -> str:
     return (
-        _psc_head(r) + 'Odpowiedz pełnym zdaniem: "Tak, podsumowanie jest poprawne" lub "Nie, podsumowanie nie jest poprawne". '
+        _psc_head(r)
+        + 'Odpowiedz pełnym zdaniem: "Tak, podsumowanie jest poprawne" lub "Nie, podsumowanie nie jest poprawne". '
         "Prawidłowa odpowiedź:"
     )
 
@@ -228,8 +229,12 @@ def _nine() -> list[Task]:
             gen: Callable[[Row], str], letters: list[str], text: Callable[[Row], str], words: list[str] | None,
             metric: str, baseline: float) -> None:  # fmt: skip
         target = (lambda r: str(r[f"mc_answer{r[key]}"])) if words is None else _index(key, labels, words)
-        out.append(Task(f"{short}_mc", folder, "mc", mc, _index(key, labels, options), tuple(options), metric, baseline))
-        out.append(Task(f"{short}_gen", folder, "gen", gen, _index(key, labels, letters), tuple(letters), metric, baseline))
+        out.append(
+            Task(f"{short}_mc", folder, "mc", mc, _index(key, labels, options), tuple(options), metric, baseline)
+        )
+        out.append(
+            Task(f"{short}_gen", folder, "gen", gen, _index(key, labels, letters), tuple(letters), metric, baseline)
+        )
         out.append(Task(f"{short}_text", folder, "text", text, target, (), "acc", 0.0))
 
     for where, base in (("in", 0.416), ("out", 0.368)):
@@ -243,7 +248,9 @@ def _nine() -> list[Task]:
     add("psc", "klej-psc", "label", _BIN, _psc_mc, YES_NO, _psc_gen, ["C", "B"], _psc_text, _PSC_TEXT, "f1", 0.466)
     add("cbd", "PolishCyberbullyingDataset", "CATEGORIES", CBD_LABELS, _cbd_mc, CBD, _cbd_gen, _ABCD[:6], _cbd_mc, CBD,
         "macro_f1", 0.149)  # fmt: skip
-    add("klej_ner", "klej-nkjp-ner", "target", NER_LABELS, _ner_mc, NER, _ner_gen, _ABCD[:6], _ner_mc, NER, "acc", 0.343)
+    add(
+        "klej_ner", "klej-nkjp-ner", "target", NER_LABELS, _ner_mc, NER, _ner_gen, _ABCD[:6], _ner_mc, NER, "acc", 0.343
+    )
     return out
 
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from ..world import names
 from ..world.context import Context
 from ..world.facts import (
-    FIRST, FREE_PEOPLE, FREE_TOWNS, FRIEND, PEOPLE, PERSON_RELATIONS, TOWN_RELATIONS, WORLD, WORLD_SHARE, YEAR, Fact, invent,
+    FIRST,
+    FREE_PEOPLE,
+    FREE_TOWNS,
+    FRIEND,
+    PEOPLE,
+    PERSON_RELATIONS,
+    TOWN_RELATIONS,
+    WORLD,
+    WORLD_SHARE,
+    YEAR,
+    Fact,
+    invent,
 )  # fmt: skip
 from ..world.morphology import Noun, attach, fem, masc
 
@@ -130,13 +141,22 @@ def _ages(ctx: Context) -> Row:
     if ctx.chance(0.6):
         claimed = older if target else younger
         if ctx.chance(0.5):
-            question, answer = f"Kto jest starszy: {a.N} czy {b.N}?", f"{born}, więc {claimed.N} jest star{'sza' if claimed.g == 'f' else 'szy'}."
+            question, answer = (
+                f"Kto jest starszy: {a.N} czy {b.N}?",
+                f"{born}, więc {claimed.N} jest star{'sza' if claimed.g == 'f' else 'szy'}.",
+            )
         else:
             claimed = younger if target else older
-            question, answer = f"Kto jest młodszy: {a.N} czy {b.N}?", f"{born}, więc {claimed.N} jest młod{'sza' if claimed.g == 'f' else 'szy'}."
+            question, answer = (
+                f"Kto jest młodszy: {a.N} czy {b.N}?",
+                f"{born}, więc {claimed.N} jest młod{'sza' if claimed.g == 'f' else 'szy'}.",
+            )
     else:
         wrong = [x for x in (gap + 10, gap - 10, gap + 1, gap - 1, gap + 2) if x > 0]
-        question, answer = f"Ile lat różnicy jest między {a.I} a {b.I}?", f"{born}, więc różnica to {gap if target else ctx.pick(wrong)}."
+        question, answer = (
+            f"Ile lat różnicy jest między {a.I} a {b.I}?",
+            f"{born}, więc różnica to {gap if target else ctx.pick(wrong)}.",
+        )
     return {"q_id": f"d{ctx.below(10**8)}", "question": question, "answer": answer, "target": target}
 
 
@@ -152,7 +172,9 @@ def dyk(ctx: Context) -> Row:
     fact = invent(ctx, subject, asked)
     if ctx.chance(0.75):
         # Both subjects and both relations are named; only the binding tells.
-        pairs = [fact, invent(ctx, other, wrong)] if target else [invent(ctx, subject, wrong), invent(ctx, other, asked)]
+        pairs = (
+            [fact, invent(ctx, other, wrong)] if target else [invent(ctx, subject, wrong), invent(ctx, other, asked)]
+        )
         if ctx.chance(0.4):
             rest = [r for r in relations if r not in (asked, wrong)]
             pairs.append(invent(ctx, ctx.pick((subject, other)), ctx.pick(rest)))
@@ -162,7 +184,8 @@ def dyk(ctx: Context) -> Row:
     else:
         said = [fact if target else invent(ctx, subject, wrong) if ctx.chance(0.5) else invent(ctx, other, asked)]
     answer = " ".join(
-        f.state(ctx, short=i > 0 and f.subject is said[i - 1].subject and ctx.chance(0.6))[0] for i, f in enumerate(said)
+        f.state(ctx, short=i > 0 and f.subject is said[i - 1].subject and ctx.chance(0.6))[0]
+        for i, f in enumerate(said)
     )
     return {"q_id": f"d{ctx.below(10**8)}", "question": fact.ask(ctx), "answer": answer, "target": target}
 
@@ -234,7 +257,13 @@ def poquad(ctx: Context) -> Row:
             answers = {"text": [quotes[fact]], "answer_start": [passage.index(quotes[fact])]}
         else:
             fact = invent(ctx, fact.subject, relation)
-    return {"id": f"p{ctx.below(10**8)}", "title": facts[0].subject.N, "context": passage, "question": fact.ask(ctx), "answers": answers}
+    return {
+        "id": f"p{ctx.below(10**8)}",
+        "title": facts[0].subject.N,
+        "context": passage,
+        "question": fact.ask(ctx),
+        "answers": answers,
+    }
 
 
 def closed_book(ctx: Context) -> tuple[str, str]:

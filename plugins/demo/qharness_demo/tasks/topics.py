@@ -32,15 +32,25 @@ def _noun(ctx: Context, topic: str) -> Noun:
 
 _COUNTS = ((3, 2, 2), (2, 1, 1, 1), (3, 2, 1), (2, 1, 1), (3, 2, 2), (2, 1, 1, 1, 1))
 
+# Evaluation has longer lists than training, with counts closer to each other.
+_EVALUATION_COUNTS = ((4, 3, 2), (4, 3, 3), (3, 2, 2, 2), (4, 3, 2, 1), (2, 1, 1, 1, 1, 1), (5, 4))
+_EXCLUDED = ((2, 1, 2), (2, 1, 1), (3, 2, 1), (3, 2, 2), (1, 0, 2), (2, 1, 2))
+_EVALUATION_EXCLUDED = ((3, 2, 2), (3, 2, 3), (4, 3, 2), (2, 1, 3), (2, 1, 4), (1, 0, 4))
+
 
 def _counted(ctx: Context, label: int) -> Row:
     """A list of nouns: the topic named most often wins."""
-    counts = ctx.pick(_COUNTS[:4] if not ctx.evaluation and ctx.random() > ctx.level else _COUNTS)
+    counts = ctx.pick(_EVALUATION_COUNTS if ctx.evaluation else _COUNTS[:4] if ctx.random() > ctx.level else _COUNTS)
     rest = ctx.sample([t for t in _NAMES if t != _NAMES[label]], len(counts) - 1)
     while True:
-        groups = [[ctx.skew(TOPICS[topic], 2.0) for _ in range(n)] for topic, n in zip((_NAMES[label], *rest), counts, strict=True)]
+        groups = [
+            [ctx.skew(TOPICS[topic], 2.0) for _ in range(n)]
+            for topic, n in zip((_NAMES[label], *rest), counts, strict=True)
+        ]
         words = [x for group in groups for x in group]
-        if len({x.N for x in words}) == len(words) and ctx.allowed("titles", *sorted(x.N for x in groups[0]), groups[1][0].N):
+        if len({x.N for x in words}) == len(words) and ctx.allowed(
+            "titles", *sorted(x.N for x in groups[0]), groups[1][0].N
+        ):
             break
     names = [(x.pl if x.pl is not None and ctx.chance(0.25) else x).N for x in ctx.shuffle(words)]
     text = ", ".join(names[:-1]) + ctx.pick((" i ", " oraz ", ", ")) + names[-1]
@@ -50,7 +60,7 @@ def _counted(ctx: Context, label: int) -> Row:
 def _excluded(ctx: Context, label: int) -> Row:
     """A list in which things after "bez" or "nie" do not count: another topic is named as often or more often."""
     other, third = ctx.sample([t for t in _NAMES if t != _NAMES[label]], 2)
-    kept, decoys, out = ctx.pick(((2, 1, 2), (2, 1, 1), (3, 2, 1), (3, 2, 2), (1, 0, 2), (2, 1, 2)))
+    kept, decoys, out = ctx.pick(_EVALUATION_EXCLUDED if ctx.evaluation else _EXCLUDED)
     while True:
         a = [ctx.skew(TOPICS[_NAMES[label]], 2.0) for _ in range(kept)]
         x = [ctx.skew(TOPICS[other], 2.0) for _ in range(decoys + out)]
@@ -64,13 +74,38 @@ def _excluded(ctx: Context, label: int) -> Row:
     return {"sentence": ctx.pick(_LEADS) + cap(", ".join(ctx.shuffle(items))), "label": label}
 
 
+_CONTRASTS = (
+    "Mniej o {x}, więcej o {a}", "Więcej o {a}, mniej o {x}", "Nie o {x}, ale o {a}", "O {a}, nie o {x}", "Zamiast o {x} rozmawiano o {a}",
+)  # fmt: skip
+
+
+def _contrasted(ctx: Context, label: int) -> Row:
+    """Enumerations in the locative, met in evaluation only: the construction decides against the count."""
+    other, third = ctx.sample([t for t in _NAMES if t != _NAMES[label]], 2)
+    n, m = ctx.pick(((1, 3), (2, 3), (2, 4), (1, 2)))
+    while True:
+        a, x = (ctx.sample(TOPICS[topic], k) for topic, k in ((_NAMES[label], n), (other, m)))
+        if ctx.allowed("contrast", a[0].N, x[0].N):
+            break
+    if ctx.chance(0.4):
+        x[-1] = ctx.pick(TOPICS[third])
+
+    def listed(words: list[Noun]) -> str:
+        forms = [w.L for w in words]
+        return forms[0] if len(forms) == 1 else ", ".join(forms[:-1]) + " i " + forms[-1]
+
+    return {"sentence": ctx.pick(_LEADS) + ctx.pick(_CONTRASTS).format(a=listed(a), x=listed(x)), "label": label}
+
+
 def tags(ctx: Context) -> Row:
     """A title and the number of its topic."""
     label = ctx.below(8)
+    if ctx.evaluation and ctx.chance(0.25):
+        return _contrasted(ctx, label)
     share = ctx.random()
     if share < 0.35:
         return _counted(ctx, label)
-    if share < 0.35 + 0.35 * ctx.level:
+    if share < 0.35 + (0.6 if ctx.evaluation else 0.35 * ctx.level):
         return _excluded(ctx, label)
     other = ctx.pick([t for t in _NAMES if t != _NAMES[label]])
     simple = ctx.chance(0.12) if ctx.evaluation else ctx.chance(0.3) or ctx.random() > ctx.level

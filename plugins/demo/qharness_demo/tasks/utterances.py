@@ -5,19 +5,16 @@ from __future__ import annotations
 from ..world.context import Context
 from ..world.facts import FIRST
 from ..world.lexicon import nouns
-from ..world.morphology import Noun, cap, fem
+from ..world.morphology import cap, fem
 
 Row = dict[str, object]
 CATEGORIES = ("nieszkodliwa", "szyderstwo", "obelga", "insynuacja", "grozba", "molestowanie")
 _INSULTS = nouns(
-    "mp:leń mp:gamoń mp:tchórz mp:kłamczuch mp:głupek/głupk mp:nieudacznik mp:brudas mp:skąpiec/skąpc mp:maruda mp:bałwan "
-    "mp:osioł/osł mp:pyszałek/pyszałk mp:nudziarz mp:gbur mp:fajtłapa mp:błazen/błazn mp:matoł mp:partacz"
+    "mp:leń mp:gamoń mp:tchórz mp:kłamczuch mp:głupek/głupk mp:nieudacznik mp:brudas mp:skąpiec/skąpc mp:bałwan "
+    "mp:osioł/osł mp:pyszałek/pyszałk mp:nudziarz mp:gbur mp:błazen/błazn mp:matoł mp:partacz"
 )
-_INSULTS = [x for x in _INSULTS if x.N not in ("maruda", "fajtłapa")] + [fem("maruda"), fem("fajtłapa"), fem("oferma"), fem("gapa")]
-_PRAISES = nouns(
-    "mp:geniusz mp:mistrz mp:bohater mp:mędrzec/mędrc mp:artysta mp:znawca mp:as mp:wirtuoz mp:czempion mp:fachowiec/fachowc"
-)
-_PRAISES = [x for x in _PRAISES if not x.N.endswith("a")]
+_INSULTS += [fem("maruda"), fem("fajtłapa"), fem("oferma"), fem("gapa")]
+_PRAISES = nouns("mp:geniusz mp:mistrz mp:bohater mp:mędrzec/mędrc mp:as mp:wirtuoz mp:czempion mp:fachowiec/fachowc")
 _FAILED = (
     "przypaliłeś zupę", "zgubiłeś klucze", "zepsułeś rower", "spóźniłeś się na pociąg", "przegrałeś mecz", "pomyliłeś drogę", "stłukłeś wazon",
     "zapomniałeś o spotkaniu", "rozlałeś mleko", "oblałeś egzamin", "zniszczyłeś drzwi", "popsułeś zegar", "zalałeś łazienkę", "podarłeś mapę",
@@ -28,10 +25,9 @@ _DONE = (
 )  # fmt: skip
 _SUSPECT = (
     "skąd {o.N} ma tyle pieniędzy", "komu {o.N} zapłacił{o.a} za tę posadę", "co {o.N} robi po nocach", "za co {o.N} kupił{o.a} nowy dom",
-    "dlaczego {o.N} tak boi się policji", "co {o.N} ukrywa w piwnicy", "z kim {o.N} spotyka się po cichu", "gdzie zniknęły pieniądze, gdy przyszedł{o.s} {o.N}",
-    "kto naprawdę pisze teksty za {o.A}", "ile wzięł{o.a} {o.N} pod stołem",
+    "dlaczego {o.N} tak boi się policji", "co {o.N} ukrywa w piwnicy", "z kim {o.N} spotyka się po cichu",
+    "kto naprawdę pisze teksty za {o.A}", "po co {o.N} zmienia nazwisko", "ile {o.N} dostał{o.a} pod stołem",
 )  # fmt: skip
-_SUSPECT = (*_SUSPECT[:7], "kto naprawdę pisze teksty za {o.A}", "po co {o.N} zmienia nazwisko", "ile {o.N} dostał{o.a} pod stołem")
 _INNOCENT = (
     "skąd {o.N} ma ten przepis", "komu {o.N} kupił{o.a} kwiaty", "co {o.N} robi w sobotę", "za ile {o.N} kupił{o.a} nową lampę",
     "dlaczego {o.N} tak lubi góry", "co {o.N} hoduje w ogrodzie", "z kim {o.N} gra w szachy", "kto naprawdę lubi zupę tak jak {o.N}",
@@ -60,12 +56,22 @@ _INSULTING = ("Ty {i.L}!", "Jesteś {i.I}, {v}.", "{v}, jesteś zwykłym {i.I}."
               "Nikt nie jest takim {i.I} jak ty.", "Co za {i.N} z ciebie.", "Tylko {i.N} mógł to napisać.")  # fmt: skip
 _HARMLESS = ("Nie jesteś {i.I}, {v}.", "{v}, nie jesteś żadnym {i.I}.", "{o.N} to nie {i.N}.", "Nieprawda, że {o.N} to {i.N}.",
              "Nikt nie mówi, że jesteś {i.I}.", "W bajce o królu występuje {i.N}.", "Sam czasem bywam {i.I}.")  # fmt: skip
-_MOCK = ("Brawo, {p}, znowu {f}.", "Gratulacje, {p}, {f}.", "No pięknie, {p}, {f}.", "{p}, {f}, chylę czoła.", "Cały ty, {p}: {f}.")
-_SMALLTALK = ("Dziś pada deszcz.", "Miłego dnia.", "Byłem wczoraj w kinie.", "Czekam na autobus.", "Mam nowy rower.", "Jutro niedziela.", "Słyszałem to rano.")
-
-
-def _vocative(noun: Noun) -> str:
-    return noun.V
+_MOCK = (
+    "Brawo, {p}, znowu {f}.",
+    "Gratulacje, {p}, {f}.",
+    "No pięknie, {p}, {f}.",
+    "{p}, {f}, chylę czoła.",
+    "Cały ty, {p}: {f}.",
+)
+_SMALLTALK = (
+    "Dziś pada deszcz.",
+    "Miłego dnia.",
+    "Byłem wczoraj w kinie.",
+    "Czekam na autobus.",
+    "Mam nowy rower.",
+    "Jutro niedziela.",
+    "Słyszałem to rano.",
+)
 
 
 # A quotation that is only reported does no harm; one that the speaker owns does.
@@ -84,32 +90,37 @@ _KEEPS = ("prawda, że", "jest tak, że", "wiadomo, że", "każdy sądzi, że")
 
 
 def _denied(ctx: Context, harmful: bool) -> str:
-    """An insult under one to four nested affirmations and denials."""
+    """An insult under nested affirmations and denials; evaluation nests deeper than training."""
     while True:
         i, o = ctx.pick(_INSULTS), ctx.pick(FIRST)
         if ctx.allowed("denied", i.N, o.N):
             break
-    flips = ctx.pick((0, 2, 2) if harmful else (1, 1, 3))
-    chain = [ctx.pick(_FLIPS) for _ in range(flips)] + [ctx.pick(_KEEPS) for _ in range(ctx.pick((0, 1, 2)) if flips < 3 else 0)]
+    if ctx.evaluation:
+        flips = ctx.pick((2, 4, 4) if harmful else (3, 3, 5))
+    else:
+        flips = ctx.pick((0, 2, 2) if harmful else (1, 1, 3))
+    chain = [ctx.pick(_FLIPS) for _ in range(flips)] + [
+        ctx.pick(_KEEPS) for _ in range(ctx.pick((0, 1, 2)) if flips < 3 else 0)
+    ]
     claim = f"{o.N} to {i.N}" if ctx.chance(0.6) else f"{o.N} jest {i.I}"
     return cap(" ".join([*ctx.shuffle(chain or [ctx.pick(_KEEPS)]), claim])) + "."
 
 
 def cbd(ctx: Context) -> Row:
     """An utterance and its category."""
-    kind = 0 if ctx.chance(0.3) else 1 + ctx.below(5)
+    kind = ctx.pick((0, 0, 2, 2, 1, 3, 4, 5)) if ctx.evaluation else 0 if ctx.chance(0.3) else 1 + ctx.below(5)
     if kind in (0, 2) and ctx.random() < 0.6 * ctx.level:
         text = _denied(ctx, kind == 2)
         if ctx.chance(0.3):
             other = ctx.pick((1, 3, 4, 5))
             text = " ".join(ctx.shuffle([text, ctx.pick(_REPORTED).format(x=_phrase(ctx, other, other))]))
         return {"TEXT": text, "CATEGORIES": CATEGORIES[kind]}
-    if ctx.chance(0.45):
+    if ctx.chance(0.15 if ctx.evaluation else 0.45):
         return {"TEXT": _phrase(ctx, kind, 1 + ctx.below(5) if kind == 0 else kind), "CATEGORIES": CATEGORIES[kind]}
     owned = [_phrase(ctx, kind, kind or 1 + ctx.below(5))]
     if ctx.chance(0.6):
         owned = [ctx.pick(_OWNED).format(x=owned[0])]
-    for _ in range(ctx.pick((1, 1, 1, 2)) if ctx.evaluation or ctx.random() < ctx.level else 1):
+    for _ in range(3 if ctx.evaluation else ctx.pick((1, 1, 1, 2)) if ctx.random() < ctx.level else 1):
         other = ctx.pick([k for k in range(1, 6) if k != kind])
         owned.append(ctx.pick(_REPORTED).format(x=_phrase(ctx, other, other)))
     return {"TEXT": " ".join(ctx.shuffle(owned)), "CATEGORIES": CATEGORIES[kind]}
@@ -122,20 +133,40 @@ def _phrase(ctx: Context, kind: int, source: int) -> str:
         if source == 1:
             p, at = ctx.pick(_PRAISES), ctx.below(len(_FAILED))
             f = (_DONE if kind == 0 else _FAILED)[at]
-            text, key = ctx.pick(_MOCK).format(p=_vocative(p), f=f), (p.N, f)
+            text, key = ctx.pick(_MOCK).format(p=p.V, f=f), (p.N, f)
         elif source == 2:
             i, template = ctx.skew(_INSULTS, 2.0), ctx.pick(_HARMLESS if kind == 0 else _INSULTING)
             if i.g == "f":
-                template = template.replace("zwykłym", "zwykłą").replace("żadnym", "żadną").replace("takim", "taką").replace("mógł", "mogła")
+                template = (
+                    template.replace("zwykłym", "zwykłą")
+                    .replace("żadnym", "żadną")
+                    .replace("takim", "taką")
+                    .replace("mógł", "mogła")
+                )
                 template = template.replace("Ty {i.L}", "Ty {i.V}")
             text, key = template.format(i=i, o=o, v=v), (i.N, template)
         elif source == 3:
             phrase = ctx.pick(_INNOCENT if kind == 0 else _SUSPECT).format(o=o)
-            template = ctx.pick(("Ciekawe, {x}.", "Wszyscy pytają, {x}.", "Nikogo nie oskarżam, ale zastanawiam się, {x}.", "Ktoś w końcu powie, {x}."))
+            template = ctx.pick(
+                (
+                    "Ciekawe, {x}.",
+                    "Wszyscy pytają, {x}.",
+                    "Nikogo nie oskarżam, ale zastanawiam się, {x}.",
+                    "Ktoś w końcu powie, {x}.",
+                )
+            )
             text, key = template.format(x=phrase), (template, phrase)
         elif source == 4:
             phrase = ctx.pick(_OFFERS if kind == 0 else _THREATS)
-            template = ctx.pick(("Jutro {x}.", "{v}, {x}.", "Zobaczysz, {x}.", "Obiecuję ci, {v}: {x}.", "Jeszcze raz tak powiesz, a {x}."))
+            template = ctx.pick(
+                (
+                    "Jutro {x}.",
+                    "{v}, {x}.",
+                    "Zobaczysz, {x}.",
+                    "Obiecuję ci, {v}: {x}.",
+                    "Jeszcze raz tak powiesz, a {x}.",
+                )
+            )
             text, key = template.format(x=phrase, v=v), (template, phrase, v)
         else:
             phrase = ctx.pick(_POLITE if kind == 0 else _PESTER).format(k=ctx.pick(_TIMES))

@@ -49,7 +49,7 @@ class Context:
         return held_out(*key) == self.evaluation
 
     def sample(self, items: Sequence[T], k: int) -> list[T]:
-        """k different items."""
+        """K different items."""
         return self.rng.sample(items, k)
 
     def shuffle(self, items: list[T]) -> list[T]:

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (word tables)
 """Common nouns, adjectives and verbs of the micro-world, as compact tables over the paradigm functions."""
 
 from __future__ import annotations
@@ -76,12 +77,22 @@ TOPICS: dict[str, list[Noun]] = {
 def _repair() -> None:
     """Nouns of the rarer types that the paradigm functions do not cover."""
     for domain, lemma, forms, gender in (
-        ("Film", "scenarzysta", "scenarzysta scenarzysty scenarzyście scenarzystę scenarzystą scenarzyście scenarzysto", "mp"),
+        (
+            "Film",
+            "scenarzysta",
+            "scenarzysta scenarzysty scenarzyście scenarzystę scenarzystą scenarzyście scenarzysto",
+            "mp",
+        ),
         ("Medycyna", "ortopeda", "ortopeda ortopedy ortopedzie ortopedę ortopedą ortopedzie ortopedo", "mp"),
         ("Motoryzacja", "kierowca", "kierowca kierowcy kierowcy kierowcę kierowcą kierowcy kierowco", "mp"),
         ("Praca", "pracodawca", "pracodawca pracodawcy pracodawcy pracodawcę pracodawcą pracodawcy pracodawco", "mp"),
         ("Sport", "sędzia", "sędzia sędziego sędziemu sędziego sędzią sędzi sędzio", "mp"),
-        ("Technologie", "programista", "programista programisty programiście programistę programistą programiście programisto", "mp"),
+        (
+            "Technologie",
+            "programista",
+            "programista programisty programiście programistę programistą programiście programisto",
+            "mp",
+        ),
         ("Historia", "książę", "książę księcia księciu księcia księciem księciu książę", "mp"),
         ("Historia", "królowa", "królowa królowej królowej królową królową królowej królowo", "f"),
         ("Historia", "imperium", "imperium imperium imperium imperium imperium imperium imperium", "n"),
@@ -91,7 +102,7 @@ def _repair() -> None:
         ("Praca", "szef", "szef szefa szefowi szefa szefem szefie szefie", "mp"),
     ):
         table = TOPICS[domain]
-        at = next(i for i, x in enumerate(table) if x.N == lemma)
+        at = next(i for i, x in enumerate(table) if lemma == x.N)
         table[at] = Noun(tuple(forms.split()), gender)
 
 
@@ -103,7 +114,7 @@ PROFESSIONS = nouns(
     "mp:strażak mp:listonosz mp:sprzedawca mp:leśnik mp:pilot mp:prawnik mp:inżynier mp:fotograf mp:dentysta mp:bibliotekarz"
 )
 for _lemma, _stem in (("sprzedawca", "sprzedawc"), ("dentysta", "dentyst")):
-    _at = next(i for i, x in enumerate(PROFESSIONS) if x.N == _lemma)
+    _at = next(i for i, x in enumerate(PROFESSIONS) if _lemma == x.N)
     _l = "dentyście" if _lemma == "dentysta" else "sprzedawcy"
     PROFESSIONS[_at] = Noun((_lemma, _stem + "y", _l, _stem + "ę", _stem + "ą", _l, _stem + "o"), "mp")
 
@@ -158,7 +169,10 @@ ADJ = {
         ).split()
     )
 }
-COLORS = [Adjective(x) for x in "czerwony zielony niebieski żółty czarny biały szary brązowy fioletowy różowy złoty srebrny".split()]
+COLORS = [
+    Adjective(x)
+    for x in "czerwony zielony niebieski żółty czarny biały szary brązowy fioletowy różowy złoty srebrny".split()
+]
 MONTHS = "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia".split()
 MONTHS_L = "styczniu lutym marcu kwietniu maju czerwcu lipcu sierpniu wrześniu październiku listopadzie grudniu".split()
 DAYS = "poniedziałek wtorek środę czwartek piątek sobotę niedzielę".split()

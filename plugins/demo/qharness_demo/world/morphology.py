@@ -48,7 +48,7 @@ class Noun:
     past tense third person; `wL`, `zI`, `zG` the phrases with w/we and z/ze; `pl` the plural or None.
     """
 
-    __slots__ = ("N", "G", "D", "A", "I", "L", "V", "g", "a", "wL", "zI", "zG", "pl", "on")
+    __slots__ = ("A", "D", "G", "I", "L", "N", "V", "a", "g", "on", "pl", "wL", "zG", "zI")
 
     def __init__(self, forms: tuple[str, ...], gender: str, plural: Noun | None = None) -> None:
         self.N, self.G, self.D, self.A, self.I, self.L, self.V = forms
@@ -77,12 +77,21 @@ def fem(lemma: str, gpl: str | None = None) -> Noun:
     s = lemma[:-1]
     if s.endswith("i"):
         root = s[:-1]
-        g = s + "i" if root.endswith(("f", "r", "l", "g", "k", "ch", "t", "d")) and not root.endswith("dz") or lemma in ("terapia", "premia") else s
+        g = (
+            s + "i"
+            if (root.endswith(("f", "r", "l", "g", "k", "ch", "t", "d")) and not root.endswith("dz"))
+            or lemma in ("terapia", "premia")
+            else s
+        )
         pl = _plural(s + "e", gpl or g, s, "p")
         return Noun((lemma, g, g, s + "ę", s + "ą", g, s + "o"), "f", pl)
     if s.endswith(("j", "l")):
         g = s + "i"
-        return Noun((lemma, g, g, s + "ę", s + "ą", g, s + "o"), "f", _plural(s + "e", gpl or (g if s[-1] == "j" else s), s, "p"))
+        return Noun(
+            (lemma, g, g, s + "ę", s + "ą", g, s + "o"),
+            "f",
+            _plural(s + "e", gpl or (g if s[-1] == "j" else s), s, "p"),
+        )
     if s.endswith(_HARDENED):
         g = s + "y"
         return Noun((lemma, g, g, s + "ę", s + "ą", g, s + "o"), "f", _plural(s + "e", gpl or s, s, "p"))
@@ -133,10 +142,8 @@ def masc(lemma: str, stem: str | None = None, kind: str = "mi", gen: str = "", g
 def neut(lemma: str, gpl: str | None = None, loc: str | None = None) -> Noun:
     """Neuter nouns in -o, -e, -ie."""
     s = lemma[:-1]
-    if lemma.endswith("e"):
-        low = s + "u"
-    else:
-        low = loc or (s + "u" if s.endswith(("k", "g", "ch")) else soften(s) + "e")
+    back = lemma.endswith("e") or s.endswith(("k", "g", "ch"))
+    low = loc or (s + "u" if back else soften(s) + "e")
     inst = s + ("iem" if s.endswith(("k", "g")) else "em")
     if gpl is None:
         gpl = s[:-2] + "ń" if s.endswith("ni") else s
@@ -146,7 +153,7 @@ def neut(lemma: str, gpl: str | None = None, loc: str | None = None) -> Noun:
 class Adjective:
     """An adjective: `forms[gender]` gives seven case forms; `N` is the masculine lemma, `adv` an adverb if given."""
 
-    __slots__ = ("N", "adv", "forms", "comp")
+    __slots__ = ("N", "adv", "comp", "forms")
 
     def __init__(self, lemma: str, adv: str = "", comp: str = "") -> None:
         s, y = lemma[:-1], lemma[-1]

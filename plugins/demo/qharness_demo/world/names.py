@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 (word tables)
 """Names of the micro-world: persons, towns, rivers, other geography, organisations; all invented from stems."""
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def _noun_surname(entry: str) -> tuple[Noun, Noun]:
 
 SURNAMES: list[tuple[Noun, Noun]] = [
     *[_pair(s + "owski") for s in _SURNAME_STEMS],
-    *[_pair(s + "iński") for s in "Brzez Lip Kal Mal Wol Gutm Jas Kam Kop Los Mar Obr Pil Roz Sel Tur Zab Ziel Wit Cen".split()],
+    *[
+        _pair(s + "iński")
+        for s in "Brzez Lip Kal Mal Wol Gutm Jas Kam Kop Los Mar Obr Pil Roz Sel Tur Zab Ziel Wit Cen".split()
+    ],
     *[
         _noun_surname(x)
         for x in (
@@ -85,7 +89,9 @@ def _towns() -> list[Noun]:
 TOWNS = _towns()
 # Rivers, lakes and mountains share stems with towns and surnames on purpose: the form and the context decide.
 RIVERS = [fem(s + x) for s in STEMS for x in ("anka", "ówka")] + [fem(s + "na") for s in STEMS if s[-1] not in "nńdmkw"]
-PEAKS = [masc(s + "owiec", s + "owc", gen="a") for s in STEMS] + [phrase(Adjective(a), fem("Góra")) for a in ("Łysy", "Biały", "Czarny", "Kozi", "Wilczy", "Ostry")]
+PEAKS = [masc(s + "owiec", s + "owc", gen="a") for s in STEMS] + [
+    phrase(Adjective(a), fem("Góra")) for a in ("Łysy", "Biały", "Czarny", "Kozi", "Wilczy", "Ostry")
+]
 FORESTS = [phrase(Adjective(s + "owy"), fem("Puszcza")) for s in STEMS[:30]] + [
     phrase(Adjective(s + "owski"), fem("Dolina")) for s in STEMS[:12]
 ]
@@ -101,4 +107,20 @@ ORGS = (
     + [join(masc("Uniwersytet"), adjectival(x, "mi")) for x in ("Ludowy", "Leśny", "Morski", "Rolniczy")]
 )
 # One word that may be a river, a club or a surname; only the context tells.
-AMBIGUOUS = [fem(x) for x in ("Wilga", "Warta", "Kotwica", "Brzoza", "Jutrzenka", "Zgoda", "Gwiazda", "Sosna", "Kalina", "Lipa", "Sowa", "Rosa")]
+AMBIGUOUS = [
+    fem(x)
+    for x in (
+        "Wilga",
+        "Warta",
+        "Kotwica",
+        "Brzoza",
+        "Jutrzenka",
+        "Zgoda",
+        "Gwiazda",
+        "Sosna",
+        "Kalina",
+        "Lipa",
+        "Sowa",
+        "Rosa",
+    )
+]
