@@ -159,6 +159,7 @@ def collect_hessians(
     from qharness.calibration.moments import block_moments
     from qharness.calibration.walk import first_inputs, forward_block, on_device
     from qharness.models.architecture import architecture_of
+    from qharness.quantization.threads import steady_threads
 
     architecture = architecture_of(loaded.model.config)
     blocks = list(architecture.module(loaded.model, architecture.blocks).children())
@@ -176,17 +177,18 @@ def collect_hessians(
     _claim(folder, manifest)
     if (folder / MANIFEST).is_file():
         return HessianStore(folder, manifest)
-    inputs = first_inputs(loaded.model, architecture, corpus.tokens)
-    for index, block in enumerate(blocks):
-        path = block_file(folder, index)
-        with on_device(block, device):
-            if not path.is_file():
-                found = block_moments(block, inputs, manifest.stages, device)
-                moments = {name: moment.cpu() for name, moment in found.items()}
-                write_atomically(path, partial(save_file, moments))
-            if index + 1 < len(blocks):
-                inputs = forward_block(block, inputs, device)
-        progress(index + 1, len(blocks), f"Hessians of block {index}")
+    with steady_threads(loaded.model.num_parameters(), device):
+        inputs = first_inputs(loaded.model, architecture, corpus.tokens)
+        for index, block in enumerate(blocks):
+            path = block_file(folder, index)
+            with on_device(block, device):
+                if not path.is_file():
+                    found = block_moments(block, inputs, manifest.stages, device)
+                    moments = {name: moment.cpu() for name, moment in found.items()}
+                    write_atomically(path, partial(save_file, moments))
+                if index + 1 < len(blocks):
+                    inputs = forward_block(block, inputs, device)
+            progress(index + 1, len(blocks), f"Hessians of block {index}")
     write_json(folder / MANIFEST, asdict(manifest))
     return HessianStore(folder, manifest)
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from qharness.errors import QharnessError
 from qharness.evaluation.base import Evaluation, EvaluationContext, TaskFailure
@@ -69,7 +69,7 @@ def run_task(context: EvaluationContext, spec: TaskSpec, evaluator: str, path: L
     task = context.suite.load_tasks([spec.name], context.data)[spec.name]
     prepare(task, context.num_fewshot)
     lm = EngineLM(context.engine, path, partial(_tell, context, f"{evaluator} {spec.short}"), context.seed)
-    with _quiet():
+    with _tuned():
         measured = evaluate(
             lm,
             {"tasks": {spec.name: task}, "groups": {}},
@@ -99,13 +99,19 @@ def _tell(context: EvaluationContext, label: str, done: int, total: int) -> None
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence lm-eval's own progress bars, which would break ours."""
-    import lm_eval.api.task as module
+def _tuned() -> Iterator[None]:
+    """Silence lm-eval's own progress bars, which would break ours, and let it compile each template once.
 
-    bars: Any = module.tqdm
+    lm-eval compiles a document's templates anew for every field of every example, half of the time of a small model.
+    """
+    import lm_eval.api.task as module
+    from lm_eval.utils import env
+
+    bars, compile_template = module.tqdm, env.from_string
     module.tqdm = partial(bars, disable=True)
+    env.from_string = cache(compile_template)
     try:
         yield
     finally:
         module.tqdm = bars
+        env.from_string = compile_template

@@ -24,7 +24,7 @@ class Size:
     length: int
 
 
-EMBEDDED_SIZE = Size(64, 512)
+EMBEDDED_SIZE = Size(32, 512)
 """Enough for the embedded model's 256- and 768-wide inputs, in seconds on two cores."""
 USUAL_SIZE = Size(128, 2048)
 """GPTQ's own protocol (arXiv 2210.17323, section 4)."""

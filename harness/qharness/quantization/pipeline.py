@@ -22,6 +22,7 @@ from qharness.quantization.checkpoint import QuantizedBlock, load_block, save_bl
 from qharness.quantization.observations import NoObservations, Observations, Seen, StoredHessians, WalkedInputs
 from qharness.quantization.provenance import Meter, PluginVersion, plugin_version
 from qharness.quantization.replace import replace_module
+from qharness.quantization.threads import steady_threads
 from qharness.rounding.feedback import proxy_loss
 
 if TYPE_CHECKING:
@@ -105,13 +106,14 @@ def quantize_model(
     quantizer: Quantizer = record.create(options)
     tokens = torch.empty(0, 0, dtype=torch.int64) if calibration is None else calibration.tokens
     context = ModelContext(architecture, tokens, seed, device, folder, progress)
-    with _blame(plugin, "prepare", loaded.reference):
-        prepared = quantizer.prepare(loaded.model, context)
-    attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
-    meter.lap("prepare")
-    job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, seed, device, folder)
-    quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
-    meter.lap("quantize")
+    with steady_threads(loaded.model.num_parameters(), device):
+        with _blame(plugin, "prepare", loaded.reference):
+            prepared = quantizer.prepare(loaded.model, context)
+        attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
+        meter.lap("prepare")
+        job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, seed, device, folder)
+        quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
+        meter.lap("quantize")
     for parameter in loaded.model.parameters():
         if parameter.element_size() > store_dtype.itemsize:
             parameter.data = parameter.data.to(store_dtype)

@@ -37,7 +37,7 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         create=_create,
         linear=_linear,
         needs="hessian",
-        order="sequential",
+        order="independent",
         architectures=("llama", "mistral"),
         nominal_bits=lambda options: options.bits,
     )

@@ -32,8 +32,9 @@ class Options:
     act_order: bool = _option(True, "GPTQ visits important groups first (no index is stored).")
     damping: float = _option(0.01, "Damping of GPTQ, as a fraction of the Hessian's mean diagonal.")
     refit: bool = _option(True, "Refit scales by least squares after GPTQ.")
-    hessians: Literal["sequential", "store"] = _option(
-        "sequential", "Hessians behind the quantized blocks, or the stored ones of the original model, rotated."
+    hessians: Literal["store", "sequential"] = _option(
+        "store",
+        "Hessians of the original model, rotated: stored ones where given; or sequential, behind the quantized blocks.",
     )
     center_embeddings: bool = _option(
         False, "Subtract each embedding's mean, as the authors' code does; wrong for RMSNorm, for comparison only."

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+
 from qharness import builtin
 from qharness.calibration.corpus import pack_corpus
 from qharness.calibration.store import collect_hessians
@@ -20,10 +21,11 @@ from qharness.records import QuantizerRecord
 @pytest.mark.parametrize("hessians", ["sequential", "store"])
 def test_spinquant_on_a_gpu_keeps_the_demo_model(tmp_path, hessians):
     demo = pytest.importorskip("qharness_demo")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     import qharness_spinquant
     from qharness.artifacts.digest import model_digest
     from qharness_demo.corpus import calibration_text
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     installed = {status.name for status in Host().status}
     wanted = {"builtin": builtin, "spinquant": qharness_spinquant}

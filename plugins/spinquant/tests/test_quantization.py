@@ -148,8 +148,12 @@ def test_stored_hessians_serve_the_rotated_model(trained, host, corpus, tmp_path
     store = collect_hessians(_loaded(trained), corpus, tmp_path / "hessians")
     original = _loss(trained)
     rtn = _loss(_quantize(trained, host, corpus, tmp_path, "rtn", out="rtn", clip=True)[1])
-    _, model = _quantize(trained, host, corpus, tmp_path, stored=store, hessians="store", **FAST)
-    assert _loss(model) - original < 0.5 * (rtn - original)
+    digests = {}
+    for out, options in {"stored": {"stored": store}, "walked": {}, "behind": {"hessians": "sequential"}}.items():
+        info, model = _quantize(trained, host, corpus, tmp_path, out=out, **options, **FAST)
+        assert _loss(model) - original < 0.5 * (rtn - original), out
+        digests[out] = info.digest
+    assert digests["behind"] not in (digests["stored"], digests["walked"])
 
 
 @pytest.mark.parametrize("killed_at", ["learning", "block"])
