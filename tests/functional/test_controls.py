@@ -11,9 +11,6 @@ import sys
 
 import pytest
 import torch
-from qharness_demo import DATA_DIR
-from qharness_spinquant.options import Options
-from qharness_spinquant.quantizer import SpinQuant
 
 from qharness.engines.base import EngineRequest
 from qharness.evaluation.base import EvaluationContext
@@ -24,6 +21,9 @@ from qharness.models.loading import load_model
 from qharness.quantization.base import ModelContext
 from qharness.records import EngineRecord, EvaluatorRecord, Suite
 from qharness.transforms.attach import attach_transforms
+from qharness_demo import DATA_DIR
+from qharness_spinquant.options import Options
+from qharness_spinquant.quantizer import SpinQuant
 
 LIMIT = 20
 TASKS = ("polish_8tags_multiple_choice", "polish_klej_ner_multiple_choice", "polish_psc_multiple_choice")
@@ -183,4 +183,3 @@ def test_t5_an_artifact_keeps_its_logits_in_a_fresh_process(spinquant_artifact, 
     there = torch.load(file, weights_only=True)
     assert there["digest"] == loaded.digest
     assert torch.allclose(here, there["logits"], atol=1e-5, rtol=0)
-

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from qharness.engines.base import EngineRequest
 from qharness.engines.hf import HfEngine
 from qharness.host import Host
