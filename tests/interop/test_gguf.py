@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from qharness.errors import CorruptArtifact, MissingModel
 from qharness.host import Host
 from qharness.models.gguf.loading import load_gguf

@@ -9,6 +9,7 @@ import os
 
 import pytest
 from lm_eval import simple_evaluate
+
 from qharness.evaluation.base import EvaluationContext
 from qharness.evaluation.lm_eval_tasks import run_tasks
 from qharness_tasks_pl.loading import task_manager
