@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+
 from qharness.errors import CorruptArtifact, UnsupportedArchitecture
 from qharness.models.gguf.config import config_of
 from qharness.models.gguf.reading import open_gguf
