@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -47,10 +48,12 @@ def smollm2(smollm2_file) -> LoadedModel:
 
 @pytest.fixture(scope="session")
 def stock(smollm2):
-    """lm-eval's own hf model on the same weights; made before the engine, with stock attention."""
+    """lm-eval's own hf model on a copy of the weights: an engine switches the attention function of its own model."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=smollm2.model, tokenizer=smollm2.tokenizer, batch_size=1)
+    twin = copy.deepcopy(smollm2.model)
+    twin.set_attn_implementation("sdpa")
+    return HFLM(pretrained=twin, tokenizer=smollm2.tokenizer, batch_size=1)
 
 
 @pytest.fixture(scope="session")

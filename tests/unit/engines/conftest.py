@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import logging
 
 import pytest
@@ -29,6 +30,13 @@ def small_model(**settings) -> MistralForCausalLM:
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
     rest = {"sliding_window": None, "bos_token_id": 1, "eos_token_id": 2, "initializer_range": 0.1}
     return MistralForCausalLM(MistralConfig(**(base | heads | rest | settings))).eval()
+
+
+def untouched(model) -> MistralForCausalLM:
+    """Return a copy with stock attention: an engine switches the attention function of its own model."""
+    twin = copy.deepcopy(model)
+    twin.set_attn_implementation("sdpa")
+    return twin
 
 
 def loaded_of(model, tokenizer, digest="digest") -> LoadedModel:
@@ -72,7 +80,7 @@ def stock(model, tokenizer):
     from lm_eval.models.huggingface import HFLM
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1)
+    return HFLM(pretrained=untouched(model), tokenizer=tokenizer, batch_size=1)
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +104,8 @@ def count_passes():
         return calls
 
     return count
+
+
+@pytest.fixture(scope="session")
+def make_untouched():
+    return untouched

@@ -40,7 +40,7 @@ def test_equals_stock(make_engine, stock, until, budgets) -> None:
     assert len(set(want)) > 5
 
 
-def test_end_of_text_ends_it_as_in_stock(make_engine, tokenizer, make_model) -> None:
+def test_end_of_text_ends_it_as_in_stock(make_engine, tokenizer, make_model, make_untouched) -> None:
     from lm_eval.models.huggingface import HFLM
 
     eager = make_model(eos_token_id=2)
@@ -48,7 +48,7 @@ def test_end_of_text_ends_it_as_in_stock(make_engine, tokenizer, make_model) -> 
         eager.lm_head.weight[2] += 0.25 * eager.lm_head.weight.abs().mean() + eager.lm_head.weight[9]
     asked = instances(prompts())
     lm = EngineLM(make_engine(model=eager), "prefill", silent)
-    assert lm.generate_until(asked) == HFLM(pretrained=eager, tokenizer=tokenizer).generate_until(
+    assert lm.generate_until(asked) == HFLM(pretrained=make_untouched(eager), tokenizer=tokenizer).generate_until(
         asked, disable_tqdm=True
     )
     finishes = {answer.finish for answer in lm.generations.values()}

@@ -24,6 +24,7 @@ def _engines_conftest():
 
 _shared = _engines_conftest()
 make_engine, tokenizer, one_thread = _shared.make_engine, _shared.tokenizer, _shared.one_thread
+make_untouched = _shared.make_untouched
 WORDS = ["mecz", "film", "zupa", "lekarz", "silnik", "praca", "zamek", "komputer", "stary", "nowy", "duży", "mały"]
 
 

@@ -27,11 +27,11 @@ def silent(done, total):
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "adds-bos"])
-def lms(request, make_engine, model, tokenizer):
+def lms(request, make_engine, make_untouched, model, tokenizer):
     processor = tokenizer.backend_tokenizer.post_processor
     if request.param:
         tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    yield EngineLM(make_engine(), "prefill", silent), HFLM(pretrained=model, tokenizer=tokenizer)
+    yield EngineLM(make_engine(), "prefill", silent), HFLM(pretrained=make_untouched(model), tokenizer=tokenizer)
     tokenizer.backend_tokenizer.post_processor = processor
 
 

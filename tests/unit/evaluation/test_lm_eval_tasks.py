@@ -14,9 +14,9 @@ GEN = ("polish_8tags_regex", "polish_dyk_regex", "paired_8tags_text")
 
 
 @pytest.fixture(scope="session")
-def reference(model, tokenizer, data):
+def reference(model, make_untouched, tokenizer, data):
     return simple_evaluate(
-        model=HFLM(pretrained=model, tokenizer=tokenizer),
+        model=HFLM(pretrained=make_untouched(model), tokenizer=tokenizer),
         tasks=[*MC, *GEN],
         num_fewshot=2,
         task_manager=task_manager(data),
