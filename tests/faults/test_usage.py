@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qharness.cli import main
+from qharness_demo import DATA_DIR, MODEL_DIR
 
 
 @pytest.fixture
@@ -38,8 +39,6 @@ def install(folder: Path, monkeypatch, name: str, source: str) -> None:
 @pytest.fixture
 def demo_copy(tmp_path):
     """A private copy of the embedded model's folder."""
-    from qharness_demo import MODEL_DIR
-
     return Path(shutil.copytree(MODEL_DIR, tmp_path / "model"))
 
 
@@ -52,7 +51,7 @@ def test_unknown_plugin_suggests_a_near_one(call):
 
 
 def test_unknown_suite_suggests_a_near_one(call):
-    code, _, err = call("run", "--plugin", "rtn", "--suite", "polish2")
+    code, _, err = call("run", "--plugin", "rtn", "--suite", "polsh22")
     assert code == 2
     assert "Did you mean 'polish22'?" in err
 
@@ -77,19 +76,19 @@ def test_missing_model(call):
     assert "Traceback" not in err
 
 
-def test_unsupported_architecture(call, demo_copy):
-    config = json.loads((demo_copy / "config.json").read_text())
-    config["model_type"], config["architectures"] = "gpt2", ["GPT2LMHeadModel"]
-    (demo_copy / "config.json").write_text(json.dumps(config))
-    code, _, err = call("quantize", "--plugin", "rtn", "--model", str(demo_copy), "--out", "artifact")
+def test_unsupported_architecture(call, tmp_path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=16, n_layer=1, n_head=2, n_positions=32)).save_pretrained("gpt")
+    shutil.copy(MODEL_DIR / "tokenizer.json", "gpt")
+    shutil.copy(MODEL_DIR / "tokenizer_config.json", "gpt")
+    code, _, err = call("quantize", "--plugin", "rtn", "--model", "./gpt", "--out", "artifact")
     assert code == 1
-    assert "gpt2" in err
+    assert "gpt2" in err and "mistral" in err
     assert not Path("artifact").exists()
 
 
 def test_missing_data_fails_the_cell_and_keeps_the_others(call, tmp_path):
-    from qharness_demo import DATA_DIR
-
     data = tmp_path / "data"
     shutil.copytree(DATA_DIR / "ppc", data / "ppc")
     arguments = ("eval", "demo", "--suite", "polish22-mc", "--data", str(data), "--limit", "2", "--evaluators", "mc")
@@ -148,19 +147,16 @@ def test_plugin_that_fails_to_import_is_reported_and_fatal_only_if_asked_for(cal
     assert call("plugins", "-p", "no:brokenmethod", "--check")[0] == 0
 
 
-def test_artifact_whose_required_transform_has_no_provider(call):
-    small = ("--calibration-samples", "4", "--calibration-length", "64", "--set", "spinquant.iterations=1")
+def test_artifact_with_a_missing_required_transform_is_refused(call, monkeypatch):
+    import qharness.builtin as builtin
+
+    small = ("--calibration-samples", "4", "--calibration-length", "64", "--set", "spinquant.learn=false")
     assert call("quantize", "--plugin", "spinquant", "--out", "artifact", *small)[0] == 0
-    path = Path("artifact/config.json")
-    config = json.loads(path.read_text())
-    for entry in config["quantization_config"]["transforms"]:
-        if entry["id"] == "r4":
-            entry["kind"] = "unheard_of"
-    path.write_text(json.dumps(config))
+    monkeypatch.delattr(builtin, "qharness_runtime_transforms")
     code, out, _ = call("eval", "./artifact", "--suite", "polish22-mc", "--limit", "1", "--evaluators", "mc", "--json")
     assert code == 1
     reasons = " ".join(row["reason"] for row in json.loads(out)["failures"])
-    assert "r4" in reasons
+    assert "r4" in reasons and "--ablate" in reasons
 
 
 def test_unwritable_runs_folder(call):
