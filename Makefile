@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # torch first and by its exact version, so that pip never looks at another build.
 TORCH := $(shell grep '^torch==' constraints.txt)
 LIMIT ?= 25
+# Two test processes of one thread each: torch threads of several processes wait for one another.
+ONE_THREAD := OMP_NUM_THREADS=1
+TWO_WORKERS := -n 2 --dist loadfile
 
 .PHONY: demo demo-full test test-fast lint format clean help
 help:
@@ -36,10 +39,10 @@ demo-full: $(VENV)/.installed
 	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --offer-open
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest $(TWO_WORKERS) -m "not gpu" $(ARGS)
 
 test-fast: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -m "not gpu and not slow and not browser and not interop" $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python -m pytest $(TWO_WORKERS) -m "not gpu and not slow and not browser and not interop" $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
