@@ -67,7 +67,7 @@ calibration_options = compose(
     ),
 )
 evaluation_options = compose(
-    click.option("--suite", "suites", multiple=True, required=True, metavar="NAME", help="Suite of tasks."),
+    click.option("--suite", "suites", multiple=True, metavar="NAME", help="Suite of tasks; may be repeated."),
     click.option(
         "--data",
         default=None,
