@@ -195,7 +195,7 @@ class World:
     def asked(self, ctx: Context) -> Fact:
         """A fact whose question the context may ask (evaluation leaves out the years, which are as hard as digits)."""
         while True:
-            fact = ctx.pick(self.entity(ctx, 1.2 if ctx.evaluation else 1.5))
+            fact = ctx.pick(self.entity(ctx, 2.2 if ctx.evaluation else 1.5))
             if self.exam(fact) != ctx.evaluation:
                 continue
             if not (ctx.evaluation and fact.relation.kind.endswith("year")):
