@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 TEXT_COLUMNS = ("text", "content")
 SUFFIXES = (".txt", ".jsonl")
+FORMS = "file:PATH or hub:OWNER/NAME[/CONFIG][:SPLIT]"
 
 
 def texts_of(source: str, host: Host, seed: int = 0) -> Callable[[], Iterator[str]]:
     """Return what reads the texts of a source, in a fixed order.
 
     Args:
-        source: `file:PATH` (a .txt file, a .jsonl file with a column `text`, or a folder of them), `hub:ID[:SPLIT]`,
-            or the name of a text source that a plugin offers, such as `demo`.
+        source: `file:PATH` (a .txt file, a .jsonl file with a column `text`, or a folder of them),
+            `hub:OWNER/NAME[/CONFIG][:SPLIT]`, or the name of a text source that a plugin offers, such as `demo`.
         host: Registry of the plugins.
         seed: Seed of sources that generate.
 
@@ -38,14 +39,12 @@ def texts_of(source: str, host: Host, seed: int = 0) -> Callable[[], Iterator[st
         name, _, split = rest.partition(":")
         return lambda: _hub(name, split or "train")
     if colon:
-        raise UsageError(f"'{source}' is no text source; write file:PATH, hub:ID[:SPLIT], or the name of one.")
+        raise UsageError(f"'{source}' is no text source; write {FORMS}, or the name of one.")
     try:
         record = host.get(TextSource, source)
     except UnknownName:
         known = ", ".join(record.name for record in host.records(TextSource)) or "none installed"
-        raise UsageError(
-            f"There is no text source '{source}' (named sources: {known}); write file:PATH or hub:ID[:SPLIT]."
-        ) from None
+        raise UsageError(f"There is no text source '{source}' (named sources: {known}); write {FORMS}.") from None
     return lambda: iter(record.texts(seed))
 
 
@@ -80,11 +79,12 @@ def _read(path: Path) -> Iterator[str]:
 
 
 def _hub(name: str, split: str) -> Iterator[str]:
-    """Stream a data set of the Hugging Face hub."""
+    """Stream a data set of the Hugging Face hub; a third part of the name is its configuration (a language, say)."""
     import datasets
 
+    owner_and_name, config = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:]) or None
     try:
-        rows = iter(datasets.load_dataset(name, split=split, streaming=True))
+        rows = iter(datasets.load_dataset(owner_and_name, config, split=split, streaming=True))
         for row in rows:
             yield next(str(row[column]) for column in TEXT_COLUMNS if column in row)
     except StopIteration:

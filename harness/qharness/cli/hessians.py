@@ -29,11 +29,11 @@ def command(out: Path, switches: tuple[str, ...], **choices: Any) -> None:
     from qharness.jobs.artifacts import load_original
     from qharness.jobs.calibration import corpus_for
     from qharness.jobs.device import resolve_device
-    from qharness.jobs.plan import DEFAULT_MODEL, RunPlan, check_model
+    from qharness.jobs.plan import RunPlan, check_model, model_reference
     from qharness.jobs.progress import Reporter
 
     host = options.host_from(switches)
-    model = choices["model"] or DEFAULT_MODEL
+    model = model_reference(choices["model"])
     check_model(model, host)
     device = resolve_device(choices["device"])
     plan = RunPlan(

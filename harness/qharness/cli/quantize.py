@@ -30,11 +30,11 @@ def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[s
     """Quantize a model into an artifact."""
     from qharness.jobs.artifacts import build_artifact
     from qharness.jobs.device import resolve_device, resolve_dtype
-    from qharness.jobs.plan import DEFAULT_MODEL, RunPlan, check_model, parse_settings, resolve_plugins
+    from qharness.jobs.plan import RunPlan, check_model, model_reference, parse_settings, resolve_plugins
     from qharness.jobs.progress import Reporter
 
     host = options.host_from(switches)
-    model = choices["model"] or DEFAULT_MODEL
+    model = model_reference(choices["model"])
     names = resolve_plugins((plugin,), host)
     check_model(model, host)
     device = resolve_device(choices["device"])

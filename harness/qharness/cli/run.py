@@ -18,7 +18,7 @@ qharness run --plugin spinquant --suite polish22
 
 qharness run --plugin spinquant --plugin rtn --suite polish22 --limit 25 --ablate r4
 
-qharness run --plugin spinquant --suite polish22-mc --model speakleash/Bielik-11B-v2.3-Instruct --text hub:ORG/CORPUS
+qharness run --plugin spinquant --suite polish22 --model speakleash/Bielik-11B-v2.3-Instruct --text hub:uonlp/CulturaX/pl
 
 qharness run --resume runs/20260101-120000-abcdef
 """
@@ -56,12 +56,12 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
         UsageError: Something needed is missing, unknown or contradictory.
     """
     from qharness.jobs.device import resolve_device, resolve_dtype
-    from qharness.jobs.plan import DEFAULT_MODEL, RunPlan, check_model, default_data, parse_settings, resolve_plugins
+    from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, parse_settings, resolve_plugins
     from qharness.records import RuntimeTransformRecord
 
     if not choices["suites"]:
         raise UsageError("Name a suite with --suite; `qharness suites` lists them.")
-    model = choices["model"] or DEFAULT_MODEL
+    model = model_reference(choices["model"])
     plugins = resolve_plugins(choices.get("plugins", ()), host)
     for name in choices["ablate"]:
         host.get(RuntimeTransformRecord, name)

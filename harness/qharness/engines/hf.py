@@ -193,7 +193,15 @@ def keep_weights_of(model: torch.nn.Module, keep: bool) -> None:
 
 
 def create(request: EngineRequest) -> HfEngine:
-    """Load the referenced model or artifact and return an engine for it."""
+    """Load the referenced model or artifact and return an engine for it.
+
+    Raises:
+        UsageError: The request names something that this engine cannot do; a row must never be stamped with it.
+    """
+    if request.kv_bits != 16:
+        raise UsageError(f"The engine 'hf' has no {request.kv_bits}-bit key-value cache; drop --kv-bits.")
+    if request.kernels == "triton":
+        raise UsageError("There are no Triton kernels for quantized linears yet; use --kernels reference.")
     from qharness.models.loaded import LoadRequest
     from qharness.models.loading import load_model
 

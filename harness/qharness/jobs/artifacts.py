@@ -30,9 +30,7 @@ def load_original(plan: RunPlan, host: Host) -> LoadedModel:
     It stays in host memory, in its own type if a GPU works on it block by block, else in float32: few CPUs multiply
     16-bit matrices at speed.
     """
-    from qharness.jobs.device import resolve_device
-
-    dtype = "float32" if resolve_device(plan.device) == "cpu" else "auto"
+    dtype = "float32" if plan.device == "cpu" else "auto"
     return load_model(LoadRequest(reference=plan.model, host=host, dtype=dtype))
 
 
@@ -79,7 +77,6 @@ def build_artifact(
         QharnessError: The model, the text, the Hessians or the method failed.
     """
     from qharness.artifacts.reader import is_artifact, read_artifact
-    from qharness.jobs.device import resolve_device
     from qharness.quantization.options import options_from
     from qharness.quantization.pipeline import quantize_model
     from qharness.quantization.provenance import plugin_version
@@ -110,7 +107,7 @@ def build_artifact(
             calibration=corpus,
             hessians=hessians,
             seed=plan.seed,
-            device=resolve_device(plan.device),
+            device=plan.device,
             work=store / "work",
             out=folder,
             progress=reporter.update,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from qharness.errors import MissingData, UnknownName, UsageError, normalize_name
+from qharness.errors import UnknownName, UsageError, normalize_name
 from qharness.host import Host
 from qharness.records import (
     DataSource,
@@ -106,7 +106,7 @@ class RunPlan:
         """Return `hub` or the folder behind `data`.
 
         Raises:
-            MissingData: It names neither a data source nor a folder.
+            UsageError: It names neither a data source nor a folder.
         """
         sources = host.offers(DataSource)
         if normalize_name(self.data) == "hub":
@@ -115,7 +115,7 @@ class RunPlan:
             return str(sources[normalize_name(self.data)].record.folder)
         if not Path(self.data).is_dir():
             known = ", ".join(["hub", *sources])
-            raise MissingData(f"--data '{self.data}' is no folder and no data source; known sources: {known}.")
+            raise UsageError(f"--data '{self.data}' is no folder and no data source; known sources: {known}.")
         return str(Path(self.data).resolve())
 
     def notice(self, host: Host) -> str:
@@ -124,9 +124,14 @@ class RunPlan:
         return source.record.notice if source else ""
 
 
+def model_reference(model: str | None) -> str:
+    """Return the model reference of a plan: the embedded model, whose name ignores case, if none is given."""
+    return DEFAULT_MODEL if model is None or normalize_name(model) == DEFAULT_MODEL else model
+
+
 def default_data(model: str, host: Host) -> str:
     """Return the data source that fits a model: the embedded one for the embedded model, else the hub."""
-    embedded = normalize_name(model) == DEFAULT_MODEL and "embedded" in host.offers(DataSource)
+    embedded = model == DEFAULT_MODEL and "embedded" in host.offers(DataSource)
     return "embedded" if embedded else "hub"
 
 

@@ -63,6 +63,9 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
     with Reporter(total, quiet) as reporter:
         built, failed = _build_all(plan, host, run, store, reporter)
         chosen = configurations(plan, built)
+        for name in plan.ablate:
+            if not any(name in configuration.ablation for configuration in chosen):
+                reporter.say(f"No artifact of this run has the transform '{name}': --ablate {name} adds no row.")
         reporter.total = 1 + len(plan.plugins) + len(chosen) * len(steps(plan, host))
 
         def evaluate(configuration: Configuration) -> bool:

@@ -104,13 +104,15 @@ def test_hub_source_streams_the_text_column(monkeypatch):
 
     asked = {}
 
-    def serve(name, **options):
-        asked.update(options, name=name)
+    def serve(path, name=None, **options):
+        asked.update(options, path=path, name=name)
         return iter([{"text": "a"}, {"text": "b"}])
 
     monkeypatch.setattr(datasets, "load_dataset", serve)
     assert list(texts_of("hub:a/b", Host())()) == ["a", "b"]
-    assert asked == {"name": "a/b", "split": "train", "streaming": True}
+    assert asked == {"path": "a/b", "name": None, "split": "train", "streaming": True}
+    assert list(texts_of("hub:a/b/pl:validation", Host())()) == ["a", "b"]
+    assert asked == {"path": "a/b", "name": "pl", "split": "validation", "streaming": True}
 
 
 def test_plugins_offer_sources():
