@@ -18,7 +18,7 @@ qharness run --plugin spinquant --suite polish22
 
 qharness run --plugin spinquant --plugin rtn --suite polish22 --limit 25 --ablate r4
 
-qharness run --plugin spinquant --suite polish22 --model speakleash/Bielik-11B-v2.3-Instruct --text hub:uonlp/CulturaX/pl
+qharness run --plugin rtn --suite polish22 --model speakleash/Bielik-11B-v2.3-Instruct
 
 qharness run --resume runs/20260101-120000-abcdef
 """
