@@ -165,6 +165,19 @@ def qharness_report_writers() -> Iterable[records.ReportWriter]:  # type: ignore
 
 
 @hookspec
+def qharness_exporters() -> Iterable[records.ExporterRecord]:  # type: ignore[empty-body]
+    """Offer formats of other software that artifacts are exported to.
+
+    Example:
+        ```python
+        @hookimpl
+        def qharness_exporters():
+            yield ExporterRecord(name="aqlm", summary="Format of the aqlm package", plugins=("aqlm",), write=write)
+        ```
+    """
+
+
+@hookspec
 def qharness_run_started(run: Mapping[str, Any]) -> None:
     """Observe the start of a run; `run` is the content of run.json.
 

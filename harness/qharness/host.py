@@ -29,6 +29,7 @@ HOOK_OF: dict[type, str] = {
     records.ExecutorRecord: "qharness_executors",
     records.ReportSection: "qharness_report_sections",
     records.ReportWriter: "qharness_report_writers",
+    records.ExporterRecord: "qharness_exporters",
     records.DoctorCheck: "qharness_doctor",
 }
 NOUNS: dict[type, str] = {
@@ -43,6 +44,7 @@ NOUNS: dict[type, str] = {
     records.ExecutorRecord: "executor",
     records.ReportSection: "report section",
     records.ReportWriter: "report format",
+    records.ExporterRecord: "export format",
     records.DoctorCheck: "check",
 }
 R = TypeVar("R")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qharness.engines.base import Engine, EngineRequest
     from qharness.evaluation.base import Evaluation, EvaluationContext
     from qharness.executors.base import Executor
+    from qharness.jobs.export import ExportRequest
     from qharness.models.loaded import LoadedModel, LoadRequest
     from qharness.quantization.base import Quantizer
     from qharness.quantization.linear import QuantizedLinear
@@ -250,6 +251,24 @@ class ReportWriter:
 
 
 @dataclass(frozen=True)
+class ExporterRecord:
+    """Writes an artifact in a format that other software reads (`qharness export --format NAME`).
+
+    Attributes:
+        name: Format, for example `fp16` or `aqlm`.
+        summary: One line for `qharness plugins`.
+        plugins: Quantizers whose artifacts it takes; empty for all.
+        write: Writes into `request.out`, a new empty folder that the host renames to its final name afterwards;
+            a single-file format writes one file there.
+    """
+
+    name: str
+    summary: str
+    plugins: tuple[str, ...]
+    write: Callable[[ExportRequest], None]
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """Outcome of a doctor check: `ok`, a sentence, and the remedy if it failed."""
 
@@ -278,6 +297,7 @@ Record = (
     | ExecutorRecord
     | ReportSection
     | ReportWriter
+    | ExporterRecord
     | DoctorCheck
 )
 Records = Iterable[Record]

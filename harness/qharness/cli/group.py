@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "quantize": "quantize",
     "eval": "evaluate",
     "hessians": "hessians",
+    "export": "export",
     "show": "show",
     "report": "report",
     "query": "query",
