@@ -56,9 +56,8 @@ def export_artifact(name: str, path: Path, out: Path, host: Host) -> Path:
         raise UsageError(f"{out} exists; give a new folder.")
     artifact = read_artifact(path)
     if exporter.plugins and normalize_name(artifact.plugin) not in map(normalize_name, exporter.plugins):
-        raise UsageError(
-            f"Format '{exporter.name}' takes artifacts of {', '.join(exporter.plugins)}; {path} is of {artifact.plugin}."
-        )
+        takes = ", ".join(exporter.plugins)
+        raise UsageError(f"Format '{exporter.name}' takes artifacts of {takes}; {path} is of {artifact.plugin}.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         work = Path(temporary) / "out"
