@@ -8,10 +8,9 @@ import torch
 
 from qharness.models.architecture import Architecture, head_dim_of
 from qharness.quantization.base import HessianMap, LinearContext, ModelContext, Prepared
+from qharness.quantization.gptq import GptqStep
 from qharness.quantization.grid_linear import GridLinear
-from qharness.rounding.feedback import round_with_feedback
-from qharness.rounding.grid import GridCode, GridSpec, fitting_group
-from qharness.rounding.refit import refit_scales
+from qharness.rounding.grid import GridSpec
 from qharness.transforms.contract import TransformEntry, hadamard_entry
 from qharness_kernels.hadamard import hadamard_transform
 from qharness_spinquant.folding import folded_block, folded_head, untie_head
@@ -42,7 +41,13 @@ class SpinQuant:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.grid = GridSpec(options.bits, options.grid, steps=options.clip_steps)
+        self.step = GptqStep(
+            GridSpec(options.bits, options.grid, steps=options.clip_steps),
+            options.group_size,
+            "groups" if options.act_order else "off",
+            options.damping,
+            refit=options.refit,
+        )
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Fold the norms, learn R1 and R2, merge them and R4's half into the weights."""
@@ -79,15 +84,7 @@ class SpinQuant:
 
     def quantize(self, linear: nn.Linear, context: LinearContext) -> GridLinear:
         """Run GPTQ on one rotated linear."""
-        weight, hessian = linear.weight.to(context.device).float(), context.hessian
-        assert hessian is not None
-        code = GridCode(self.grid, fitting_group(linear.in_features, self.options.group_size))
-        order = "activation" if self.options.act_order else "natural"
-        rounded = round_with_feedback(weight, hessian, code, order=order, damping=self.options.damping)
-        scales = code.table()
-        if self.options.refit:
-            scales = refit_scales(weight, hessian, rounded.indices, scales, code.spec, self.options.damping)
-        return GridLinear(rounded.indices, scales, self.grid, code.group, linear.bias)
+        return self.step.quantize(linear, context)
 
     def _transforms(
         self, names: Architecture, intermediate: int, head: int, r4_block: int | None
