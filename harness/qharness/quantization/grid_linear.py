@@ -75,7 +75,10 @@ class GridLinear(QuantizedLinear):
             CorruptArtifact: A tensor is missing or has another shape than the numbers in `spec` ask for.
         """
         rows, columns, bits, group = spec["out_features"], spec["in_features"], spec["bits"], spec["group"]
-        wanted = {"codes": (rows, words_for(columns, bits)), "scales": (rows, columns // group)}
+        wanted: dict[str, tuple[int, ...]] = {
+            "codes": (rows, words_for(columns, bits)),
+            "scales": (rows, columns // group),
+        }
         if spec["zeros"] == "packed":
             wanted["zeros"] = (columns // group, words_for(rows, bits))
         elif spec["zeros"] == "float16":

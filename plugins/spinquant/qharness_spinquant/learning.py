@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qharness.results.files import write_atomically
-from qharness_spinquant.cayley import cayley_step
+from qharness.rotation.matrices import orthogonality_error, random_hadamard
+from qharness.rotation.merging import Rotations
+from qharness_spinquant.cayley import cayley_step, polar
 from qharness_spinquant.network import RotatedNetwork
-from qharness_spinquant.rotation import orthogonality_error, polar, random_hadamard
 
 if TYPE_CHECKING:
     from qharness.quantization.base import ModelContext
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 FILE = "rotations.safetensors"
 SAVE_EVERY = 5
 HELD_OUT = 4
-
-
-class Rotations(NamedTuple):
-    """R1, shape (hidden, hidden), and all R2, shape (blocks, head_dim, head_dim), float64."""
-
-    r1: Tensor
-    r2: Tensor
 
 
 @dataclass(frozen=True)

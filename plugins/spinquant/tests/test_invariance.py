@@ -12,12 +12,14 @@ import qharness.builtin
 from qharness.host import Host
 from qharness.models.architecture import architecture_of, head_dim_of
 from qharness.quantization.base import ModelContext
+from qharness.rotation.folding import untie_head
+from qharness.rotation.matrices import orthogonality_error
+from qharness.rotation.merging import rotate_model
+from qharness.rotation.online import Online
 from qharness.transforms.attach import attach_transforms
-from qharness_spinquant.folding import untie_head
 from qharness_spinquant.learning import start
 from qharness_spinquant.options import Options
-from qharness_spinquant.quantizer import SpinQuant, merge_rotations
-from qharness_spinquant.rotation import orthogonality_error
+from qharness_spinquant.quantizer import SpinQuant
 
 SMALL = dict(vocab_size=96, hidden_size=48, intermediate_size=96, num_hidden_layers=3, max_position_embeddings=64)
 SHAPES = {
@@ -122,7 +124,7 @@ def test_never_merged_r4_equals_no_had(tmp_path):
     names = architecture_of(model.config)
     untie_head(untied, names)
     sizes = (model.config.hidden_size, head_dim_of(model.config), model.config.num_hidden_layers)
-    merge_rotations(untied, names, start(sizes, 0)[0], None)
+    rotate_model(untied, names, start(sizes, 0)[0], Online())
     no_had, prepared, _, _ = _rotated(model, tmp_path, no_had=True)
     assert not prepared.transforms
     for (name, left), right in zip(untied.named_parameters(), no_had.parameters(), strict=True):
