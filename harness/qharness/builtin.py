@@ -96,6 +96,12 @@ def _hadamard(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTr
     return HadamardTransform(entry, tensors)
 
 
+def _across_heads(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTransform:
+    from qharness.transforms.across_heads import AcrossHeads
+
+    return AcrossHeads(entry, tensors)
+
+
 @hookimpl
 def qharness_loaders() -> Iterable[LoaderRecord]:
     """Offer the loaders of artifacts, GGUF files and transformers models."""
@@ -112,7 +118,7 @@ def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
     )
     yield RuntimeTransformRecord("r4", "Hadamard of a linear layer's input", ("linear_input",), _hadamard)
     yield RuntimeTransformRecord(
-        "across_heads", "Hadamard over the attention heads before o_proj", ("linear_input",), _hadamard
+        "across_heads", "Hadamard over the attention heads before o_proj", ("linear_input",), _across_heads
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from qharness.rotation.blocks import merge_across_heads, merge_r4, rotate_block, rotate_hessian
 from qharness.rotation.folding import folded_block, folded_head, norm_weights
+from qharness.rotation.matrices import random_hadamard
 from qharness.rotation.online import Online
 from qharness_kernels.hadamard import hadamard_across, hadamard_transform
 
@@ -24,6 +25,19 @@ class Rotations(NamedTuple):
 
     r1: Tensor
     r2: Tensor
+
+
+def random_rotations(sizes: tuple[int, int, int], generator: torch.Generator) -> tuple[Rotations, dict[str, bool]]:
+    """Return random Hadamards, and which of R1, R2 are Hadamards: the others are random orthogonal matrices.
+
+    Args:
+        sizes: Hidden size, head size, number of blocks.
+        generator: Of the signs.
+    """
+    hidden, head, blocks = sizes
+    r1, known1 = random_hadamard(hidden, generator)
+    found = [random_hadamard(head, generator) for _ in range(blocks)]
+    return Rotations(r1, torch.stack([matrix for matrix, _ in found])), {"R1": known1, "R2": found[0][1]}
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qharness.rotation.matrices import is_known
+from qharness.transforms.across_heads import across_heads_entry
 from qharness.transforms.contract import TransformEntry, hadamard_entry
 
 if TYPE_CHECKING:
@@ -42,16 +43,7 @@ class Online:
             down = f"{names.blocks}.*.{names.down}"
             entries.append(hadamard_entry(id="r4", modules=down, site="linear_input", size=intermediate, block=block))
         if self.heads:
-            entries.append(
-                hadamard_entry(
-                    id="across_heads",
-                    modules=f"{names.blocks}.*.{names.o}",
-                    site="linear_input",
-                    size=self.heads * head_dim,
-                    block=self.heads,
-                    stride=head_dim,
-                )
-            )
+            entries.append(across_heads_entry(f"{names.blocks}.*.{names.o}", self.heads, head_dim))
         if self.r3:
             attention = f"{names.blocks}.*.{names.q.rpartition('.')[0]}"
             entries += [

@@ -32,8 +32,7 @@ class MapSpec:
         type: `hadamard`, or a type that a plugin's runtime transform defines.
         size: Size of the dimension that it acts on.
         factor: Order K of the dense factor of a Hadamard map: block = K * 2^m.
-        block: Size of the diagonal blocks; None is one block of `size`. With the parameter `stride` of a Hadamard map,
-            a block holds coordinates that lie `stride` apart: the heads that one coordinate of a head is mixed over.
+        block: Size of the diagonal blocks; None is one block of `size`.
         signs: Name of the transform tensor with the sign vector, or None.
         sha256: SHA-256 of the dense factor matrix, int8, row by row (Hadamard), or what the type defines.
         normalisation: `orthonormal` (1 / sqrt(block)), or what the type defines.
@@ -159,11 +158,6 @@ def _contradiction(entry: TransformEntry) -> str:
     if spec.type == "hadamard":
         if spec.normalisation != "orthonormal":
             return f"a Hadamard map has no normalisation '{spec.normalisation}'"
-        unknown = sorted(set(spec.parameters) - {"stride"})
-        if unknown:
-            return f"a Hadamard map has no parameter '{unknown[0]}'"
-        if spec.parameters and spec.parameters["stride"] != spec.size // (spec.block or spec.size):
-            return f"a stride of {spec.parameters['stride']} is not its size {spec.size} over its block {spec.block}"
         rest, odd = divmod(spec.block or spec.size, spec.factor or 1)
         if spec.factor is None or odd or rest & (rest - 1):
             return f"its factor {spec.factor} times a power of two is not its block of {spec.block or spec.size}"
@@ -192,7 +186,6 @@ def hadamard_entry(
     size: int,
     kind: str | None = None,
     block: int | None = None,
-    stride: int | None = None,
     signs: str | None = None,
     sign_vector: Any = None,
     required: bool = True,
@@ -207,7 +200,6 @@ def hadamard_entry(
         size: Size of the dimension it acts on (`in_features` for `linear_input`, `head_dim` for q and k).
         kind: Runtime transform that attaches it; the id if None.
         block: Size of diagonal blocks, or None.
-        stride: Distance of the coordinates of a block, where they are not neighbours: `size` over `block`.
         signs: Name under which the sign vector is stored among the artifact's transform tensors.
         sign_vector: That vector, shape (size,), entries +1 and -1; needed with `signs`.
         required: Whether the artifact must not run without it.
@@ -226,8 +218,7 @@ def hadamard_entry(
         split = factor(block or size)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    parameters: dict[str, Scalar] = {} if stride is None else {"stride": stride}
-    spec = MapSpec("hadamard", size, split.k, block, signs, factor_sha256(split.k), parameters=parameters)
+    spec = MapSpec("hadamard", size, split.k, block, signs, factor_sha256(split.k))
     entry = TransformEntry(id, kind or id, modules, site, spec, required, needed_if)
     problem = _contradiction(entry)
     if problem or site not in SITES:

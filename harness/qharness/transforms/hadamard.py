@@ -1,10 +1,10 @@
-"""The Hadamard runtime transform, behind the kinds `r3`, `r4` and `across_heads`."""
+"""The Hadamard runtime transform, behind the kinds `r3` and `r4`."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from qharness.errors import MissingTransform
@@ -33,7 +33,7 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
     """
     import torch
 
-    from qharness_kernels.hadamard import factor, hadamard_across
+    from qharness_kernels.hadamard import factor
 
     if spec.type != "hadamard":
         raise MissingTransform(f"its map is of type '{spec.type}', not 'hadamard'")
@@ -50,10 +50,6 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
         signs = torch.as_tensor(tensors[spec.signs])
         if signs.shape != (spec.size,) or not bool(signs.abs().eq(1).all()):
             raise MissingTransform(f"its sign vector '{spec.signs}' is no vector of {spec.size} signs")
-    if "stride" in spec.parameters:
-        if signs is not None:
-            raise MissingTransform("a Hadamard map across heads has no signs")
-        return partial(hadamard_across, heads=spec.block or spec.size)
     return _SignedHadamard(spec.block, signs)
 
 

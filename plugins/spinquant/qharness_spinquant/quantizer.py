@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from qharness.models.architecture import head_dim_of
 from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness.quantization.gptq import GptqStep
 from qharness.quantization.grid_linear import GridLinear
 from qharness.rotation.folding import untie_head
 from qharness.rotation.matrices import is_known, orthogonality_error
-from qharness.rotation.merging import rotate_model
+from qharness.rotation.merging import random_rotations, rotate_model
 from qharness.rotation.online import Online, r4_block
 from qharness.rounding.grid import GridSpec
-from qharness_spinquant.learning import learn, schedule, start
+from qharness_spinquant.learning import learn, schedule
 from qharness_spinquant.network import RotatedNetwork
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class SpinQuant:
         head_dim = head_dim_of(config)
         online = self._online(config.intermediate_size, head_dim)
         sizes = (config.hidden_size, head_dim, config.num_hidden_layers)
-        rotations, is_hadamard = start(sizes, context.seed)
+        rotations, is_hadamard = random_rotations(sizes, torch.Generator().manual_seed(context.seed))
         if not all(is_hadamard.values()):
             notes["start"] = "random orthogonal where no Hadamard matrix is known: " + ", ".join(
                 name for name, known in is_hadamard.items() if not known
