@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from qharness.calibration.moments import hessians_by_block
+from qharness.calibration.blocks import hessians_by_block
 from qharness.errors import MissingData
 from qharness.quantization.base import HessianMap, LinearContext, ModelContext, Prepared
 from qharness.quantization.gptq import GptqStep

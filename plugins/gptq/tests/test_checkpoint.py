@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from qharness.artifacts.bits import account_of
 from qharness.artifacts.digest import model_digest
 from qharness.calibration.corpus import Corpus
 from qharness.errors import CorruptArtifact, UnsupportedArchitecture, UsageError
@@ -90,6 +91,11 @@ def test_a_checkpoint_answers_as_its_artifact(host, tmp_path, form, options):
     assert (config["quant_method"], config["checkpoint_format"]) == ("gptq", form)
     assert config["desc_act"] == ("act_order" in options) and config["sym"] == ("grid" in options)
     assert not (out / "manifest.json").exists()
+    stored = json.loads((artifact / "manifest.json").read_text())
+    found = account_of(load_model(LoadRequest(reference=str(out), host=host, dtype="auto")).model)
+    assert found.quantized_weights == stored["bits"]["quantized_weights"]
+    zeros = 2 / 32 if "grid" in options else 0
+    assert found.stored_bpw == pytest.approx(stored["stored_bpw"] + zeros)
 
 
 def test_a_checkpoint_is_read_in_a_fresh_process(host, tmp_path):
