@@ -97,6 +97,12 @@ def _hadamard(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTr
     return HadamardTransform(entry, tensors)
 
 
+def _across_heads(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTransform:
+    from qharness.transforms.across_heads import AcrossHeads
+
+    return AcrossHeads(entry, tensors)
+
+
 @hookimpl
 def qharness_loaders() -> Iterable[LoaderRecord]:
     """Offer the loaders of artifacts, GGUF files and transformers models."""
@@ -107,11 +113,14 @@ def qharness_loaders() -> Iterable[LoaderRecord]:
 
 @hookimpl
 def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
-    """Offer R3 and R4 of SpinQuant and QuaRot."""
+    """Offer R3 and R4 of SpinQuant and QuaRot, and QuaRot's Hadamard across heads."""
     yield RuntimeTransformRecord(
         "r3", "Hadamard of queries and keys after RoPE", ("q_post_rope", "k_pre_cache"), _hadamard
     )
     yield RuntimeTransformRecord("r4", "Hadamard of a linear layer's input", ("linear_input",), _hadamard)
+    yield RuntimeTransformRecord(
+        "across_heads", "Hadamard over the attention heads before o_proj", ("linear_input",), _across_heads
+    )
 
 
 @hookimpl

@@ -10,10 +10,12 @@ from qharness_reports.figures.bars import draw_bars
 from qharness_reports.figures.dumbbell import axis_end, draw_dumbbell
 from qharness_reports.figures.plane import draw_plane
 from qharness_reports.figures.storage import draw_storage
+from qharness_reports.formats import decimal
 from qharness_reports.templating import fill
 from qharness_reports.views.averages import average_rows, bar_rows
 from qharness_reports.views.configurations import configurations
 from qharness_reports.views.provenance import fact_groups, failure_rows, rule_table
+from qharness_reports.views.ranking import MATCH, bits_classes
 from qharness_reports.views.retention import plane_points, retention_panels
 from qharness_reports.views.storage import artifact_rows, storage_points
 from qharness_reports.views.tasks import matrix, pair_tables
@@ -36,6 +38,14 @@ def render_retention(comparison: Comparison) -> str:
     end = axis_end([row for panel in panels for row in panel.rows])
     drawn = [(panel.config, draw_dumbbell(panel.rows, panel.config.label, end)) for panel in panels]
     return fill("retention.html.j2", plane=draw_plane(points) if points else "", panels=drawn)
+
+
+def render_ranking(comparison: Comparison) -> str:
+    """Return the ranking at matched stored bits, where there is more than one method to rank."""
+    classes = bits_classes(comparison)
+    if sum(len(group.rows) for group in classes) < 2:
+        return ""
+    return fill("ranking.html.j2", classes=classes, match=decimal(MATCH, 2))
 
 
 def render_averages(comparison: Comparison) -> str:
@@ -94,6 +104,7 @@ def render_run(comparison: Comparison) -> str:
 BUILTIN = (
     ReportSection("verdicts", "Verdicts", render_verdicts, 0),
     ReportSection("retention", "What was kept", render_retention, 10),
+    ReportSection("ranking", "Ranking at matched stored bits", render_ranking, 15),
     ReportSection("pairs", "Task by task", render_pairs, 20),
     ReportSection("averages", "Averages", render_averages, 30),
     ReportSection("matrix", "All scores", render_matrix, 40),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from qharness.quantization.linear import QuantizedLinear
 
@@ -34,6 +35,11 @@ class BitsAccount:
     def quantized_bits(self) -> int:
         """Bits of the quantized linears and of the transforms that they need."""
         return self.transforms + sum(sum(parts.values()) for parts in self.modules.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of everything."""
+        return (self.quantized_bits + self.others) // 8
 
     @property
     def stored_bpw(self) -> float:
@@ -66,6 +72,17 @@ def account(
         quantized_weights=sum(module.in_features * module.out_features for module in quantized.values()),
         other_weights=sum(tensor.numel() for tensor in rest),
     )
+
+
+def account_of(model: PreTrainedModel) -> BitsAccount:
+    """Count the stored bits of a loaded model; tied tensors once, quantized linears as they are packed."""
+    from qharness.artifacts.digest import own_tensors
+    from qharness.quantization.linear import QuantizedLinear
+
+    quantized = {name: module for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
+    packed = {f"{name}.{key}" for name, module in quantized.items() for key in module.tensors()}
+    others = {name: tensor for name, tensor in own_tensors(model).items() if name not in packed}
+    return account(quantized, {}, others)
 
 
 def _bits(tensor: Tensor) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -82,10 +82,10 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
     Raises:
         CorruptArtifact: A plugin cannot read the tensors back, or sizes contradict the configuration.
     """
-    tensors = _by_module(artifact.stored.values(), artifact.modules)
+    tensors = stored_by_module(artifact)
     sizes = _expected_sizes(model, artifact.modules)
     for name, spec in artifact.modules.items():
-        own = _read(tensors[name], name)
+        own = read_tensors(tensors[name], name)
         if own.get("bias") is not None:
             own["bias"] = own["bias"].to(dtype)
         try:
@@ -102,19 +102,18 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
         model.set_submodule(name, linear.eval())
 
 
-def _by_module(
-    stored: Iterable[StoredTensor], modules: Mapping[str, Mapping[str, Any]]
-) -> dict[str, list[StoredTensor]]:
-    found: dict[str, list[StoredTensor]] = {name: [] for name in modules}
-    for tensor in stored:
+def stored_by_module(artifact: Artifact) -> dict[str, list[StoredTensor]]:
+    """Return the stored tensors of every quantized linear by its name, and all others under the empty name."""
+    found: dict[str, list[StoredTensor]] = {"": [], **{name: [] for name in artifact.modules}}
+    for tensor in artifact.stored.values():
         parts = tensor.name.split(".")
-        owner = next((o for i in range(len(parts) - 1, 0, -1) if (o := ".".join(parts[:i])) in found), None)
-        if owner is not None:
-            found[owner].append(tensor)
+        owner = next((o for i in range(len(parts) - 1, 0, -1) if (o := ".".join(parts[:i])) in found), "")
+        found[owner].append(tensor)
     return found
 
 
-def _read(stored: Iterable[StoredTensor], module: str) -> dict[str, Tensor]:
+def read_tensors(stored: Iterable[StoredTensor], module: str = "") -> dict[str, Tensor]:
+    """Read stored tensors by name, relative to a module if one is named."""
     from safetensors import safe_open
 
     tensors: dict[str, Tensor] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qharness import __version__
+from qharness.artifacts.bits import account_of
 from qharness.jobs.calibration import corpus_for, hessians_for
 from qharness.jobs.configurations import Built
 from qharness.jobs.plan import BASELINE, RunPlan
@@ -45,15 +46,14 @@ def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
         plugin = artifact.plugin
         facts = _facts(plugin, Path(plan.model), loaded.manifest)
         return Built(plugin, plan.model, loaded.digest, names), facts
-    tensors = list(loaded.model.parameters())
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    bits = 8 * size / sum(tensor.numel() for tensor in tensors)
+    account = account_of(loaded.model)
+    size, bits = account.size_bytes, account.stored_bpw or account.model_bpw
     facts = {
         "plugin": BASELINE,
         "path": plan.model,
         "nominal_bits": bits,
         "stored_bpw": bits,
-        "model_bpw": bits,
+        "model_bpw": account.model_bpw,
         "size_bytes": size,
         "digest": loaded.digest,
     }

@@ -55,6 +55,10 @@ class Architecture:
         """Return the module of that full name."""
         return model.get_submodule(name)
 
+    def weight(self, model: PreTrainedModel, name: str) -> nn.Parameter:
+        """Return the weight of the module of that full name."""
+        return model.get_submodule(name).get_parameter("weight")
+
 
 ARCHITECTURES: dict[str, Architecture] = {model_type: Architecture(model_type) for model_type in ("llama", "mistral")}
 

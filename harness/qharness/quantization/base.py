@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
     from transformers import PreTrainedModel
 
+    from qharness.calibration.store import HessianStore
     from qharness.models.architecture import Architecture
     from qharness.quantization.linear import QuantizedLinear
     from qharness.transforms.contract import TransformEntry
@@ -47,6 +48,7 @@ class ModelContext:
         device: Device on which heavy work should run.
         work: Folder for checkpoints of long steps; what lies there is found again on `--resume`.
         progress: Called with (done, total, label) during long steps.
+        hessians: Hessians of the original model, where they were given and the method's record asks for Hessians.
     """
 
     architecture: Architecture
@@ -55,6 +57,7 @@ class ModelContext:
     device: str
     work: Any
     progress: Callable[[int, int, str], None]
+    hessians: HessianStore | None = None
 
 
 @dataclass

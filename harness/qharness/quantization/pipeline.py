@@ -105,7 +105,8 @@ def quantize_model(
     folder.mkdir(parents=True, exist_ok=True)
     quantizer: Quantizer = record.create(options)
     tokens = torch.empty(0, 0, dtype=torch.int64) if calibration is None else calibration.tokens
-    context = ModelContext(architecture, tokens, seed, device, folder, progress)
+    stored = hessians if record.needs == "hessian" else None
+    context = ModelContext(architecture, tokens, seed, device, folder, progress, stored)
     with steady_threads(loaded.model.num_parameters(), device):
         with _blame(plugin, "prepare", loaded.reference):
             prepared = quantizer.prepare(loaded.model, context)

@@ -82,7 +82,8 @@ class GridSpec:
 
         Args:
             weights: Shape (rows, n).
-            importance: Weight of each column's error, shape (n,); None weighs all alike.
+            importance: Weight of each column's error, shape (n,), or the second moment of the group's inputs, shape
+                (n, n), whose quadratic form is the squared error of the group's output; None weighs all alike.
         """
         low, high = weights.amin(1).clamp(max=0), weights.amax(1).clamp(min=0)
         if self.fixed_zero is None and self.zeros == "float16":
@@ -93,8 +94,12 @@ class GridSpec:
         least = torch.full_like(low, torch.inf)
         for shrink in torch.linspace(1, self.smallest, self.steps).tolist():
             trial = self.between(low * shrink, high * shrink)
-            error = (self.decode(self.encode(weights, trial), trial) - weights).abs_().pow_(self.norm)
-            loss = error.sum(1) if importance is None else error @ importance
+            error = self.decode(self.encode(weights, trial), trial) - weights
+            if importance is not None and importance.dim() == 2:
+                loss = ((error @ importance) * error).sum(1)
+            else:
+                powers = error.abs_().pow_(self.norm)
+                loss = powers.sum(1) if importance is None else powers @ importance
             better = loss < least
             least = torch.where(better, loss, least)
             best = Scales(*(torch.where(better, new, old) for new, old in zip(trial, best, strict=True)))
@@ -153,17 +158,24 @@ class GridCodes(NamedTuple):
     scales: Scales
 
 
-def round_to_nearest(weight: Tensor, spec: GridSpec, group: int) -> GridCodes:
+def round_to_nearest(weight: Tensor, spec: GridSpec, group: int, hessian: Tensor | None = None) -> GridCodes:
     """Fit a grid to every group of a matrix and round each weight to the nearest level.
 
     Args:
         weight: Shape (rows, columns).
         spec: The grid.
         group: Columns per group; divides the columns.
+        hessian: Second moment of the inputs, shape (columns, columns): the clipping search then minimises the error of
+            each group's output, by its diagonal block; None minimises the error of the weights.
     """
     rows, columns = weight.shape
     groups = weight.float().reshape(-1, group)
-    scales = spec.fit(groups)
+    if hessian is None:
+        scales = spec.fit(groups)
+    else:
+        parts = [slice(start, start + group) for start in range(0, columns, group)]
+        fits = [spec.fit(weight[:, part].float(), hessian[part, part]) for part in parts]
+        scales = Scales(*(torch.stack(list(column), 1).flatten() for column in zip(*fits, strict=True)))
     codes = spec.encode(groups, scales).view(rows, columns)
     return GridCodes(codes, Scales(*(part.view(rows, columns // group) for part in scales)))
 

@@ -1,6 +1,14 @@
 """Hadamard transforms of sizes K * 2^m and block-diagonal ones."""
 
 from qharness_kernels.hadamard.factors import Factor, factor, hadamard_matrix, is_constructible
-from qharness_kernels.hadamard.reference import hadamard_dense, hadamard_transform
+from qharness_kernels.hadamard.reference import hadamard_across, hadamard_dense, hadamard_transform
 
-__all__ = ["Factor", "factor", "hadamard_dense", "hadamard_matrix", "hadamard_transform", "is_constructible"]
+__all__ = [
+    "Factor",
+    "factor",
+    "hadamard_across",
+    "hadamard_dense",
+    "hadamard_matrix",
+    "hadamard_transform",
+    "is_constructible",
+]

@@ -100,6 +100,25 @@ def hadamard_transform(
     return work.to(x.dtype)
 
 
+def hadamard_across(x: Tensor, heads: int) -> Tensor:
+    """Apply (H_heads kron I) / sqrt(heads) to the last dimension: every coordinate of a head is mixed over the heads.
+
+    Args:
+        x: Shape (..., heads * head_dim), floating point.
+        heads: Number of heads.
+
+    Returns:
+        Shape and dtype of x.
+
+    Raises:
+        ValueError: The heads do not divide the dimension, or no matrix of that size is known.
+    """
+    if heads < 1 or x.shape[-1] % heads:
+        raise ValueError(f"{heads} heads do not divide the dimension {x.shape[-1]}.")
+    by_coordinate = x.unflatten(-1, (heads, -1)).transpose(-1, -2)
+    return hadamard_transform(by_coordinate).transpose(-1, -2).flatten(-2)
+
+
 def hadamard_dense(n: int, block: int | None = None) -> Tensor:
     """Return the map of `hadamard_transform` as a dense matrix.
 

@@ -1,4 +1,4 @@
-"""Gradient descent on orthogonal matrices by the Cayley transform."""
+"""Gradient descent on orthogonal matrices by the Cayley transform, and the way back to them."""
 
 from __future__ import annotations
 
@@ -28,3 +28,9 @@ def cayley_step(rotation: Tensor, gradient: Tensor, rate: float) -> Tensor:
     half = length / 2 * skew
     identity = torch.eye(rotation.shape[-1], dtype=rotation.dtype, device=rotation.device)
     return torch.linalg.solve(identity + half, (identity - half) @ rotation)
+
+
+def polar(matrix: Tensor) -> Tensor:
+    """Return the nearest orthogonal matrix in float64, of one matrix or a batch: U V^T of its singular vectors."""
+    u, _, v = torch.linalg.svd(matrix.double())
+    return u @ v

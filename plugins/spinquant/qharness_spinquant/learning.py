@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from qharness.results.files import write_atomically
-from qharness_spinquant.cayley import cayley_step
+from qharness.rotation.matrices import orthogonality_error
+from qharness.rotation.merging import Rotations
+from qharness_spinquant.cayley import cayley_step, polar
 from qharness_spinquant.network import RotatedNetwork
-from qharness_spinquant.rotation import orthogonality_error, polar, random_hadamard
 
 if TYPE_CHECKING:
     from qharness.quantization.base import ModelContext
@@ -29,13 +30,6 @@ HELD_OUT = 4
 
 PASS_TOKENS = 8192
 """Tokens of one pass where blocks are recomputed to save memory."""
-
-
-class Rotations(NamedTuple):
-    """R1, shape (hidden, hidden), and all R2, shape (blocks, head_dim, head_dim), float64."""
-
-    r1: Tensor
-    r2: Tensor
 
 
 @dataclass(frozen=True)
@@ -55,20 +49,6 @@ def schedule(options: Options, context: ModelContext) -> Schedule:
     length = options.sample_length or (longest if on_gpu else 128)
     batch = -(-options.samples // iterations) if options.samples else 8
     return Schedule(iterations, min(batch, available), min(length, longest))
-
-
-def start(sizes: tuple[int, int, int], seed: int) -> tuple[Rotations, dict[str, bool]]:
-    """Return random Hadamards to start from, and which of R1, R2 are Hadamards.
-
-    Args:
-        sizes: Hidden size, head size, number of blocks.
-        seed: Seed of the signs.
-    """
-    hidden, head, blocks = sizes
-    generator = torch.Generator().manual_seed(seed)
-    r1, known1 = random_hadamard(hidden, generator)
-    found = [random_hadamard(head, generator) for _ in range(blocks)]
-    return Rotations(r1, torch.stack([matrix for matrix, _ in found])), {"R1": known1, "R2": found[0][1]}
 
 
 def learn(

@@ -13,11 +13,11 @@ from torch.utils.checkpoint import checkpoint
 
 from qharness.calibration.walk import first_inputs, to_device
 from qharness.models.architecture import head_dim_of
+from qharness.rotation.blocks import merge_r4, rotate_block
+from qharness.rotation.folding import folded_block, folded_head
 from qharness.rounding.grid import fitting_group
 from qharness_kernels.hadamard import hadamard_transform
 from qharness_spinquant.fakequant import quantize_activations, quantize_weights
-from qharness_spinquant.folding import folded_block, folded_head
-from qharness_spinquant.rotation import merge_r4, rotate_block
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,12 +36,12 @@ class RotatedNetwork:
         model: The model, its head untied.
         architecture: Where its parts are.
         options: Options of the method.
-        r4_block: Block of R4's Hadamard, None for its whole size.
+        r4_block: Block of R4's Hadamard, 0 for none.
         device: Device of the work.
     """
 
     def __init__(
-        self, model: PreTrainedModel, architecture: Architecture, options: Options, r4_block: int | None, device: str
+        self, model: PreTrainedModel, architecture: Architecture, options: Options, r4_block: int, device: str
     ) -> None:
         self.model, self.architecture, self.options, self.r4_block = model, architecture, options, r4_block
         self.device = device
@@ -60,7 +60,7 @@ class RotatedNetwork:
 
     def _folded(self, block: nn.Module) -> dict[str, Tensor]:
         weights = folded_block(block, self.architecture, torch.float32, self.device)
-        if not self.options.no_had:
+        if self.r4_block:
             weights = merge_r4(weights, self.architecture, self.r4_block)
         return {name: tensor.to(self.device, self.dtype) for name, tensor in weights.items()}
 
@@ -112,7 +112,7 @@ class RotatedNetwork:
         return output[0] if isinstance(output, tuple) else output
 
     def _input_change(self, name: str, quantized: bool) -> Callable[[nn.Module, tuple[Tensor, ...]], Tensor] | None:
-        rotates = name == self.architecture.down and not self.options.no_had
+        rotates = name == self.architecture.down and self.r4_block > 0
         if not rotates and not quantized:
             return None
 

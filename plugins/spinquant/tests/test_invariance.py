@@ -12,12 +12,13 @@ import qharness.builtin
 from qharness.host import Host
 from qharness.models.architecture import architecture_of, head_dim_of
 from qharness.quantization.base import ModelContext
+from qharness.rotation.folding import untie_head
+from qharness.rotation.matrices import orthogonality_error
+from qharness.rotation.merging import random_rotations, rotate_model
+from qharness.rotation.online import Online
 from qharness.transforms.attach import attach_transforms
-from qharness_spinquant.folding import untie_head
-from qharness_spinquant.learning import start
 from qharness_spinquant.options import Options
-from qharness_spinquant.quantizer import SpinQuant, merge_rotations
-from qharness_spinquant.rotation import orthogonality_error
+from qharness_spinquant.quantizer import SpinQuant
 
 SMALL = dict(vocab_size=96, hidden_size=48, intermediate_size=96, num_hidden_layers=3, max_position_embeddings=64)
 SHAPES = {
@@ -76,6 +77,10 @@ def _builtin():
     return {} if any(status.name == "builtin" for status in host.status) else {"builtin": qharness.builtin}
 
 
+def _start(sizes, seed):
+    return random_rotations(sizes, torch.Generator().manual_seed(seed))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("options", [{}, {"no_had": True}, {"r4_block": 32}], ids=["r4", "no_had", "blocks"])
 def test_rotated_model_is_the_original(shape, options, tmp_path):
@@ -122,7 +127,7 @@ def test_never_merged_r4_equals_no_had(tmp_path):
     names = architecture_of(model.config)
     untie_head(untied, names)
     sizes = (model.config.hidden_size, head_dim_of(model.config), model.config.num_hidden_layers)
-    merge_rotations(untied, names, start(sizes, 0)[0], None)
+    rotate_model(untied, names, _start(sizes, 0)[0], Online())
     no_had, prepared, _, _ = _rotated(model, tmp_path, no_had=True)
     assert not prepared.transforms
     for (name, left), right in zip(untied.named_parameters(), no_had.parameters(), strict=True):
@@ -175,7 +180,7 @@ def _moments(model, names, tokens):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_random_start_is_orthogonal_and_follows_the_seed(seed):
-    first, second = start((48, 8, 3), seed)[0], start((48, 8, 3), seed)[0]
+    first, second = _start((48, 8, 3), seed)[0], _start((48, 8, 3), seed)[0]
     assert torch.equal(first.r1, second.r1) and torch.equal(first.r2, second.r2)
     assert max(orthogonality_error(first.r1), orthogonality_error(first.r2)) < 1e-12
-    assert not torch.equal(first.r1, start((48, 8, 3), seed + 2)[0].r1)
+    assert not torch.equal(first.r1, _start((48, 8, 3), seed + 2)[0].r1)

@@ -19,12 +19,14 @@ from qharness.models.loaded import LoadedModel
 from qharness.quantization.base import ModelContext
 from qharness.quantization.pipeline import quantize_model
 from qharness.records import QuantizerRecord
-from qharness_spinquant.cayley import cayley_step
-from qharness_spinquant.folding import untie_head
-from qharness_spinquant.learning import learn, schedule, start
+from qharness.rotation.folding import untie_head
+from qharness.rotation.matrices import orthogonality_error
+from qharness.rotation.merging import random_rotations
+from qharness.rotation.online import r4_block
+from qharness_spinquant.cayley import cayley_step, polar
+from qharness_spinquant.learning import learn, schedule
 from qharness_spinquant.network import RotatedNetwork
 from qharness_spinquant.options import Options
-from qharness_spinquant.rotation import orthogonality_error, polar
 
 FAST = dict(iterations=6, sample_length=32, clip_steps=24)
 
@@ -93,6 +95,14 @@ def host():
 @pytest.fixture(scope="module")
 def corpus():
     return Corpus(_sentences(64, 64, 10_001), "sentences")
+
+
+def _start(sizes, seed):
+    return random_rotations(sizes, torch.Generator().manual_seed(seed))
+
+
+def _r4(options, model):
+    return 0 if options.no_had else r4_block(model.config.intermediate_size, options.r4_block)
 
 
 def _loss(model):
@@ -181,8 +191,8 @@ def test_the_loss_depends_on_the_rotations_only_through_quantization(trained):
     untie_head(model, names)
     tokens = _sentences(8, 32, 7)
     for options in (Options(), Options(proxy="activations", activation_bits=4), Options(no_had=True)):
-        network = RotatedNetwork(model, names, options, None, "cpu")
-        first, second = (start((64, 16, 2), seed)[0] for seed in (0, 1))
+        network = RotatedNetwork(model, names, options, _r4(options, model), "cpu")
+        first, second = (_start((64, 16, 2), seed)[0] for seed in (0, 1))
         plain, quantized = [], []
         for rotations in (first, second):
             r1, r2 = rotations.r1.float(), rotations.r2.float()
@@ -199,11 +209,11 @@ def test_saving_memory_changes_no_gradient(trained, monkeypatch):
     model = copy.deepcopy(trained)
     names = architecture_of(model.config)
     untie_head(model, names)
-    tokens, begin = _sentences(4, 32, 7), start((64, 16, 2), 0)[0]
+    tokens, begin = _sentences(4, 32, 7), _start((64, 16, 2), 0)[0]
     found = []
     for saves, dtype in ((False, torch.float32), (True, torch.float32), (True, torch.bfloat16)):
         monkeypatch.setattr(RotatedNetwork, "precision", staticmethod(lambda _, pair=(saves, dtype): pair))
-        network = RotatedNetwork(model, names, Options(), None, "cpu")
+        network = RotatedNetwork(model, names, Options(), _r4(Options(), model), "cpu")
         r1, r2 = begin.r1.float().requires_grad_(), begin.r2.float().requires_grad_()
         network.loss(tokens, r1, r2).backward()
         found.append((r1.grad, r2.grad))
@@ -226,9 +236,11 @@ def test_learning_lowers_the_loss_of_a_model_that_two_bits_hurt(tmp_path):
     untie_head(model, names)
     options = Options(iterations=8, samples=32)
     context = ModelContext(names, tokens, 0, "cpu", tmp_path, lambda *_: None)
-    begin, _ = start((config.hidden_size, head_dim_of(config), config.num_hidden_layers), 0)
+    begin, _ = _start((config.hidden_size, head_dim_of(config), config.num_hidden_layers), 0)
     plan = schedule(options, context)
-    found, notes = learn(RotatedNetwork(model, names, options, None, "cpu"), begin, plan, options, context)
+    found, notes = learn(
+        RotatedNetwork(model, names, options, _r4(options, model), "cpu"), begin, plan, options, context
+    )
     assert notes["loss_learned"] < notes["loss_at_start"] - 0.1
     assert notes["kept"] == "learned" and not torch.equal(found.r1, begin.r1)
     assert max(orthogonality_error(found.r1), orthogonality_error(found.r2)) < 1e-6

@@ -74,3 +74,22 @@ def test_wrong_tensors_are_refused():
     del tensors["zeros"]
     with pytest.raises(CorruptArtifact, match="zeros"):
         GridLinear.from_tensors(tensors, layer.spec())
+
+
+def test_group_indices_say_which_group_a_column_belongs_to():
+    torch.manual_seed(0)
+    weight, spec = torch.randn(32, 96), GridSpec(2)
+    columns = torch.randperm(96)
+    found = round_to_nearest(weight[:, columns], spec, 32)
+    back = columns.argsort()
+    groups = back // 32
+    layer = GridLinear(found.codes[:, back], found.scales, spec, 32, None, g_idx=groups)
+    scale, zero = (part[:, groups] for part in found.scales)
+    assert torch.equal(layer.dequantize(), (found.codes[:, back] - zero) * scale)
+    assert layer.stored_bits()["indices"] == 16 * 96
+    again = GridLinear.from_tensors(layer.tensors(), json.loads(json.dumps(layer.spec())))
+    assert torch.equal(again.dequantize(), layer.dequantize())
+    with pytest.raises(CorruptArtifact, match="g_idx"):
+        GridLinear.from_tensors({k: v for k, v in layer.tensors().items() if k != "g_idx"}, layer.spec())
+    with pytest.raises(CorruptArtifact, match="each group 32 times"):
+        GridLinear.from_tensors(layer.tensors() | {"g_idx": torch.zeros(96, dtype=torch.int16)}, layer.spec())

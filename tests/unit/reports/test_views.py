@@ -9,6 +9,7 @@ import pytest
 from qharness_reports.formats import decimal, interval, plain, points, size
 from qharness_reports.testing import synthetic_comparison
 from qharness_reports.views.configurations import configurations
+from qharness_reports.views.ranking import bits_classes
 from qharness_reports.views.retention import plane_points, retention_panels
 from qharness_reports.views.storage import artifact_of, storage_points
 from qharness_reports.views.tasks import cell_view, matrix, pair_tables, pair_tasks
@@ -178,3 +179,27 @@ def test_documents_that_changed_most_come_first(comparison):
     expected = sum(r["value"] != before for r in right["responses"].values())
     rows = answer_tasks(comparison, per_task=99)[0].rows
     assert next(row for row in rows if row.doc_id == "0").flips == expected
+
+
+def test_methods_are_ranked_among_those_that_store_as_much(comparison):
+    bits = {"quipsharp": 2.02, "vptq": 2.11, "spinquant": 2.12, "rtn": 2.25}
+    for row in comparison["artifacts"]:
+        row["stored_bpw"] = bits[row["plugin"]]
+    classes = bits_classes(comparison)
+    assert [[row.config.label for row in group.rows] for group in classes] == [
+        ["quipsharp", "vptq"], ["spinquant"], ["rtn"],
+    ]  # fmt: skip
+    assert classes[0].title == "2.02 to 2.11 stored bits per weight"
+    assert [row.place for row in classes[0].rows] == [1, 2]
+    assert classes[0].rows[0].mc == "96\u202f% [91, 100]"
+    beaten = {row.config.label: row.beaten_by for group in classes for row in group.rows}
+    assert beaten == {
+        "quipsharp": (), "vptq": ("quipsharp",), "spinquant": ("quipsharp",),
+        "rtn": ("quipsharp", "vptq", "spinquant"),
+    }  # fmt: skip
+
+
+def test_ablated_and_unmeasured_configurations_are_not_ranked(comparison):
+    comparison["summary"]["rtn"]["r_gen"] = None
+    ranked = {row.config.id for group in bits_classes(comparison) for row in group.rows}
+    assert ranked == {"quip", "spin", "vptq"}

@@ -84,3 +84,23 @@ def test_groups_fit_the_matrix():
         fitting_group(96, -1)
     with pytest.raises(UsageError, match="5"):
         GridSpec(5)
+
+
+@pytest.mark.parametrize("grid", ["asymmetric", "midrise"])
+def test_clipping_by_the_inputs_moment_minimises_the_error_of_each_groups_output(grid):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(256, 64, generator=generator) @ torch.randn(64, 64, generator=generator)
+    hessian, weight = x.T @ x / 256, torch.randn(16, 64, generator=generator)
+    spec = GridSpec(2, grid, steps=12)
+    found = round_to_nearest(weight, spec, 32, hessian)
+    for start in (0, 32):
+        part = slice(start, start + 32)
+        low, high = weight[:, part].amin(1).clamp(max=0), weight[:, part].amax(1).clamp(min=0)
+        losses = []
+        for shrink in torch.linspace(1, 0.2, 12):
+            scales = spec.between(low * shrink, high * shrink)
+            error = spec.decode(spec.encode(weight[:, part], scales), scales) - weight[:, part]
+            losses.append((x[:, part] @ error.T).square().mean(0))
+        scale, zero = (table[:, start // 32, None] for table in found.scales)
+        error = (found.codes[:, part] - zero) * scale - weight[:, part]
+        assert torch.allclose((x[:, part] @ error.T).square().mean(0), torch.stack(losses).amin(0), rtol=1e-3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,8 +37,8 @@ def folded_block(block: nn.Module, architecture: Architecture, dtype: torch.dtyp
 
 def folded_head(model: PreTrainedModel, architecture: Architecture) -> Tensor:
     """Return the head's weight with the final norm folded in, shape (vocabulary, hidden), float64."""
-    head = architecture.module(model, architecture.head).weight.detach().double()
-    return head * architecture.module(model, architecture.final_norm).weight.detach().double()
+    head = architecture.weight(model, architecture.head).detach().double()
+    return head * architecture.weight(model, architecture.final_norm).detach().double()
 
 
 def untie_head(model: PreTrainedModel, architecture: Architecture) -> bool:
@@ -50,11 +49,17 @@ def untie_head(model: PreTrainedModel, architecture: Architecture) -> bool:
     head, embedding = (architecture.module(model, name) for name in (architecture.head, architecture.embedding))
     tied = head.weight is embedding.weight
     if tied:
-        head.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
+        copy = architecture.weight(model, architecture.embedding).detach().clone()
+        head.weight = nn.Parameter(copy, requires_grad=False)
     model.config.tie_word_embeddings = False
     return tied
 
 
-def parameters_of(block: Mapping[str, Tensor], linear: str) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias of a linear."""
-    return block[f"{linear}.weight"], block.get(f"{linear}.bias")
+def norm_weights(model: PreTrainedModel, names: Architecture) -> dict[str, Tensor]:
+    """Return copies of the norms' weights inside the blocks, float64, by full name."""
+    found = (
+        f"{names.blocks}.{index}.{norm}"
+        for index in range(model.config.num_hidden_layers)
+        for norm in (names.input_norm, names.post_norm)
+    )
+    return {name: names.weight(model, name).detach().double().clone() for name in found}

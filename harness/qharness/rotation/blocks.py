@@ -1,7 +1,8 @@
-"""Where R1, R2 and R4 sit: the same functions merge them into weights and carry gradients while they are learned.
+"""Where rotations sit in a decoder block: the same functions merge them and carry gradients while they are learned.
 
 Convention: activations are rows, y = x W^T. The residual stream becomes x R1; the output of v_proj becomes, head by
-head, v R2; the input of down_proj becomes A x with A the Hadamard of R4. Source: SpinQuant, section 3.2.
+head, v R2; the input of down_proj becomes A x with A the Hadamard of R4, that of o_proj B x with B the Hadamard across
+heads. Sources: SpinQuant, arXiv 2405.16406, section 3.2; QuaRot, arXiv 2404.00456, section 4.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from qharness_kernels.hadamard import factor, hadamard_dense, hadamard_transform
+from qharness_kernels.hadamard import hadamard_across, hadamard_transform
 
 if TYPE_CHECKING:
     from qharness.models.architecture import Architecture
@@ -43,10 +43,16 @@ def rotate_block(block: Mapping[str, Tensor], architecture: Architecture, r1: Te
     return found
 
 
-def merge_r4(block: dict[str, Tensor], architecture: Architecture, hadamard_block: int | None) -> dict[str, Tensor]:
+def merge_r4(block: Mapping[str, Tensor], architecture: Architecture, hadamard_block: int) -> dict[str, Tensor]:
     """Return the parameters with W_down A^T in place of W_down."""
     name = f"{architecture.down}.weight"
-    return block | {name: hadamard_transform(block[name], block=hadamard_block)}
+    return {**block, name: hadamard_transform(block[name], block=hadamard_block)}
+
+
+def merge_across_heads(block: Mapping[str, Tensor], architecture: Architecture, heads: int) -> dict[str, Tensor]:
+    """Return the parameters with W_o B^T in place of W_o."""
+    name = f"{architecture.o}.weight"
+    return {**block, name: hadamard_across(block[name], heads)}
 
 
 def rotate_hessian(hessian: Tensor, rotation: Tensor) -> Tensor:
@@ -56,40 +62,3 @@ def rotate_hessian(hessian: Tensor, rotation: Tensor) -> Tensor:
         left = (rotation.T @ hessian.unflatten(0, (-1, size))).flatten(0, 1)
         return (left.unflatten(1, (-1, size)) @ rotation).flatten(1)
     return rotation.T @ hessian @ rotation
-
-
-def r4_block_for(size: int, wanted: int) -> int | None:
-    """Return the block of R4's Hadamard: None for one block of the whole size, where that exists."""
-    return wanted or (None if is_known(size) else 128)
-
-
-def is_known(size: int) -> bool:
-    """Return whether a Hadamard matrix of that size can be made."""
-    try:
-        factor(size)
-    except ValueError:
-        return False
-    return True
-
-
-def random_hadamard(size: int, generator: torch.Generator) -> tuple[Tensor, bool]:
-    """Return diag(+-1) H / sqrt(n), float64, and True; or a random orthogonal matrix and False where H is unknown."""
-    signs = torch.randint(0, 2, (size,), generator=generator).double() * 2 - 1
-    try:
-        return signs[:, None] * hadamard_dense(size), True
-    except ValueError:
-        q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-        return q * r.diagonal().sign(), False
-
-
-def polar(matrix: Tensor) -> Tensor:
-    """Return the nearest orthogonal matrix in float64, of one matrix or a batch: U V^T of its singular vectors."""
-    u, _, v = torch.linalg.svd(matrix.double())
-    return u @ v
-
-
-def orthogonality_error(matrix: Tensor) -> float:
-    """Return max |R^T R - I|, of one matrix or a batch, in float64."""
-    matrix = matrix.double()
-    identity = torch.eye(matrix.shape[-1], dtype=torch.float64, device=matrix.device)
-    return float((matrix.transpose(-1, -2) @ matrix - identity).abs().max())

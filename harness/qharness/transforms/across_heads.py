@@ -1,0 +1,86 @@
+"""The runtime transform `across_heads`: a Hadamard over the attention heads before o_proj.
+
+It is H_heads kron I: every coordinate of a head is mixed over all query heads. Together with a Hadamard of every head,
+which can be merged into v_proj, it is a Hadamard of the whole input. Source: Ashkboos et al., QuaRot, arXiv 2404.00456,
+section 4, "Hadamard heads".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qharness.errors import MissingTransform, UsageError
+from qharness.transforms.contract import MapSpec, TransformEntry
+from qharness.transforms.fingerprint import fingerprint
+from qharness.transforms.hadamard import factor_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from qharness.transforms.base import AttachedTransform
+
+TYPE = "hadamard_across_heads"
+
+
+class AcrossHeads:
+    """The map bound to its entry: `block` of the map is the number of heads.
+
+    Args:
+        entry: Contract entry.
+        tensors: The artifact's transform tensors; none is needed.
+
+    Raises:
+        MissingTransform: The map is none that this version generates.
+    """
+
+    def __init__(self, entry: TransformEntry, tensors: Mapping[str, Tensor]) -> None:
+        from qharness_kernels.hadamard import factor
+
+        spec = entry.map
+        self.entry, self.heads = entry, spec.block or 0
+        if spec.type != TYPE or spec.normalisation != "orthonormal" or spec.signs or spec.parameters:
+            raise MissingTransform(f"its map of type '{spec.type}' is no plain map of type '{TYPE}'")
+        try:
+            split = factor(self.heads)
+        except ValueError as error:
+            raise MissingTransform(str(error).rstrip(".")) from error
+        if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
+            raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Apply the map to the last dimension of x."""
+        from qharness_kernels.hadamard import hadamard_across
+
+        result: Tensor = hadamard_across(x, self.heads)
+        return result
+
+    def attach(self, model: PreTrainedModel) -> AttachedTransform:
+        """Attach to every module that the entry's pattern names."""
+        from qharness.transforms.sites import attach_at_site
+
+        return attach_at_site(model, self.entry, self.apply)
+
+
+def across_heads_entry(modules: str, heads: int, head_dim: int) -> TransformEntry:
+    """Describe the transform, with the digest of its factor and its fingerprint.
+
+    Args:
+        modules: Glob over the names of the o_proj modules.
+        heads: Number of query heads.
+        head_dim: Size of a head.
+
+    Raises:
+        UsageError: No Hadamard matrix over so many heads can be made.
+    """
+    from qharness_kernels.hadamard import factor
+
+    try:
+        split = factor(heads)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    spec = MapSpec(TYPE, heads * head_dim, split.k, heads, sha256=factor_sha256(split.k))
+    entry = TransformEntry("across_heads", "across_heads", modules, "linear_input", spec)
+    return replace(entry, fingerprint=fingerprint(AcrossHeads(entry, {}).apply, spec.size))
