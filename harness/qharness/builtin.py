@@ -13,6 +13,7 @@ from qharness.records import (
     EngineRecord,
     EvaluatorRecord,
     ExecutorRecord,
+    ExporterRecord,
     LoaderRecord,
     RuntimeTransformRecord,
 )
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from qharness.engines.base import Engine, EngineRequest
     from qharness.evaluation.base import Evaluation, EvaluationContext
+    from qharness.jobs.export import ExportRequest
     from qharness.models.loaded import LoadedModel, LoadRequest
     from qharness.transforms.base import RuntimeTransform
     from qharness.transforms.contract import TransformEntry
@@ -113,7 +115,7 @@ def qharness_loaders() -> Iterable[LoaderRecord]:
 
 @hookimpl
 def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
-    """Offer R3 and R4 of SpinQuant and QuaRot, and QuaRot's Hadamard across heads."""
+    """Offer R3, R4 and the Hadamard across heads of SpinQuant and QuaRot, and the randomized Hadamard of QuIP#."""
     yield RuntimeTransformRecord(
         "r3", "Hadamard of queries and keys after RoPE", ("q_post_rope", "k_pre_cache"), _hadamard
     )
@@ -121,6 +123,21 @@ def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
     yield RuntimeTransformRecord(
         "across_heads", "Hadamard over the attention heads before o_proj", ("linear_input",), _across_heads
     )
+    yield RuntimeTransformRecord(
+        "rht", "Randomized Hadamard around a linear layer", ("linear_input", "linear_output"), _hadamard
+    )
+
+
+def _write_plain(request: ExportRequest) -> None:
+    from qharness.artifacts.plain import write_plain
+
+    write_plain(request)
+
+
+@hookimpl
+def qharness_exporters() -> Iterable[ExporterRecord]:
+    """Offer plain models."""
+    yield ExporterRecord("fp16", "A plain float16 model that transformers loads without qharness", (), _write_plain)
 
 
 @hookimpl
