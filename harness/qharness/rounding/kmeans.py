@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from qharness.rounding.segments import Segments
+
 ROUNDS = 256
 DISTANCES_AT_ONCE = {"cpu": 2**22, "cuda": 2**28}
 
@@ -112,14 +114,11 @@ def _draw(odds: Tensor, count: int, generator: Generator) -> Tensor:
 
 
 def _means(points: Tensor, weights: Tensor, labels: Tensor, distances: Tensor, centroids: Tensor) -> Tensor:
-    # Sums over sorted segments: unlike scattered additions they have one order on a GPU.
-    order = labels.argsort(stable=True)
-    sizes = torch.bincount(labels, minlength=len(centroids))
-    weighted = torch.cat([points * weights[:, None], weights[:, None]], 1)[order]
-    sums = torch.segment_reduce(weighted, "sum", lengths=sizes, axis=0, unsafe=True)
+    members = Segments(labels, len(centroids))
+    sums = members.sum(torch.cat([points * weights[:, None], weights[:, None]], 1))
     mass = sums[:, -1:]
     means = torch.where(mass > 0, sums[:, :-1] / mass.clamp_min(1e-30), centroids)
-    empty = (sizes == 0).nonzero()[:, 0]
+    empty = (members.sizes == 0).nonzero()[:, 0]
     if len(empty):
         means[empty] = points[(weights * distances).topk(len(empty)).indices]
     return means

@@ -1,0 +1,33 @@
+"""Learned codebooks in plain torch: what the fast kernels must agree with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def decode_additive(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Tensor:
+    """Return W with W[r, g] = scales[r] * sum_m codebooks[m, codes[r, g, m]]: AQLM's additive codebooks.
+
+    Args:
+        codes: Shape (rows, groups, M), any integer type, 0 .. K - 1.
+        codebooks: Shape (M, K, group).
+        scales: Shape (rows,).
+
+    Returns:
+        Shape (rows, groups * group), float32.
+
+    Source: Egiazarian et al., AQLM, arXiv 2401.06118, section 3.1.
+    """
+    books = codebooks.float()
+    total = books[0][codes[:, :, 0].long()]
+    for index in range(1, codes.shape[2]):
+        total += books[index][codes[:, :, index].long()]
+    return total.mul_(scales.float()[:, None, None]).flatten(1)
+
+
+def encode_signed(codes: Tensor, bits: int) -> Tensor:
+    """Return codes 0 .. 2^bits - 1 as the signed integers that public AQLM files hold: the same bits, two's complement."""
+    dtype = torch.int8 if bits <= 8 else torch.int16
+    codes = codes.to(torch.int32)
+    return torch.where(codes >= 2 ** (bits - 1), codes - 2**bits, codes).to(dtype)
