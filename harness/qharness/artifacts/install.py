@@ -85,7 +85,7 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
     tensors = _by_module(artifact.stored.values(), artifact.modules)
     sizes = _expected_sizes(model, artifact.modules)
     for name, spec in artifact.modules.items():
-        own = _read(tensors[name], name)
+        own = _read(tensors[name], name) | _read_shared(tensors, spec.get("shared", {}))
         if own.get("bias") is not None:
             own["bias"] = own["bias"].to(dtype)
         try:
@@ -122,6 +122,14 @@ def _read(stored: Iterable[StoredTensor], module: str) -> dict[str, Tensor]:
         with safe_open(item.file, framework="pt") as file:
             tensors[item.name.removeprefix(f"{module}.")] = file.get_tensor(item.name)
     return tensors
+
+
+def _read_shared(tensors: Mapping[str, list[StoredTensor]], shared: Mapping[str, str]) -> dict[str, Tensor]:
+    """Read the tensors that other modules store for this one; those that are missing are left to its class."""
+    found: dict[str, Tensor] = {}
+    for name, owner in shared.items():
+        found |= _read((item for item in tensors.get(owner, ()) if item.name == f"{owner}.{name}"), owner)
+    return found
 
 
 def _expected_sizes(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tuple[int, int]]:
