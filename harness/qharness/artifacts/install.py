@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -82,18 +82,8 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
     Raises:
         CorruptArtifact: A plugin cannot read the tensors back, or sizes contradict the configuration.
     """
-    tensors = _by_module(artifact.stored.values(), artifact.modules)
     sizes = _expected_sizes(model, artifact.modules)
-    for name, spec in artifact.modules.items():
-        own = _read(tensors[name], name) | _read_shared(tensors, spec.get("shared", {}))
-        if own.get("bias") is not None:
-            own["bias"] = own["bias"].to(dtype)
-        try:
-            linear = kind.from_tensors(own, spec)
-        except Exception as error:
-            raise CorruptArtifact(
-                f"Plugin '{artifact.plugin}' cannot read '{name}' of {artifact.path}: {type(error).__name__}: {error}."
-            ) from error
+    for name, linear in read_linears(artifact, kind, dtype):
         if name in sizes and (linear.out_features, linear.in_features) != sizes[name]:
             raise CorruptArtifact(
                 f"'{name}' of {artifact.path} is {linear.out_features} x {linear.in_features}, "
@@ -102,9 +92,37 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
         model.set_submodule(name, linear.eval())
 
 
-def _by_module(
-    stored: Iterable[StoredTensor], modules: Mapping[str, Mapping[str, Any]]
-) -> dict[str, list[StoredTensor]]:
+def read_linears(
+    artifact: Artifact, kind: type[QuantizedLinear], dtype: torch.dtype | None = None
+) -> Iterator[tuple[str, QuantizedLinear]]:
+    """Yield the artifact's quantized linears by module name, one after the other.
+
+    Args:
+        artifact: The artifact.
+        kind: Class of its quantized linears.
+        dtype: Type that biases are converted to; as stored if None.
+
+    Raises:
+        CorruptArtifact: A plugin cannot read the tensors back.
+    """
+    tensors = by_module(artifact.stored.values(), artifact.modules)
+    for name, spec in artifact.modules.items():
+        own = read_tensors(tensors[name], name)
+        for tensor, owner in spec.get("shared", {}).items():
+            # One that is missing is left to the class to report.
+            own |= read_tensors((item for item in tensors.get(owner, ()) if item.name == f"{owner}.{tensor}"), owner)
+        if own.get("bias") is not None and dtype is not None:
+            own["bias"] = own["bias"].to(dtype)
+        try:
+            yield name, kind.from_tensors(own, spec)
+        except Exception as error:
+            raise CorruptArtifact(
+                f"Plugin '{artifact.plugin}' cannot read '{name}' of {artifact.path}: {type(error).__name__}: {error}."
+            ) from error
+
+
+def by_module(stored: Iterable[StoredTensor], modules: Iterable[str]) -> dict[str, list[StoredTensor]]:
+    """Return the stored tensors of each module, those of its submodules included."""
     found: dict[str, list[StoredTensor]] = {name: [] for name in modules}
     for tensor in stored:
         parts = tensor.name.split(".")
@@ -114,7 +132,8 @@ def _by_module(
     return found
 
 
-def _read(stored: Iterable[StoredTensor], module: str) -> dict[str, Tensor]:
+def read_tensors(stored: Iterable[StoredTensor], module: str = "") -> dict[str, Tensor]:
+    """Read tensors, by their names relative to a module."""
     from safetensors import safe_open
 
     tensors: dict[str, Tensor] = {}
@@ -122,14 +141,6 @@ def _read(stored: Iterable[StoredTensor], module: str) -> dict[str, Tensor]:
         with safe_open(item.file, framework="pt") as file:
             tensors[item.name.removeprefix(f"{module}.")] = file.get_tensor(item.name)
     return tensors
-
-
-def _read_shared(tensors: Mapping[str, list[StoredTensor]], shared: Mapping[str, str]) -> dict[str, Tensor]:
-    """Read the tensors that other modules store for this one; those that are missing are left to its class."""
-    found: dict[str, Tensor] = {}
-    for name, owner in shared.items():
-        found |= _read((item for item in tensors.get(owner, ()) if item.name == f"{owner}.{name}"), owner)
-    return found
 
 
 def _expected_sizes(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -23,8 +23,8 @@ class VectorCode:
     """Vectors of `layout.vector_len` rows in one column, each the nearest one of the column's codebook.
 
     Inside a column the error of every row costs the same after feedback, so nearest in plain distance is nearest in
-    the metric. The indices of a vector are (main, residual) or, in an outlier column, those of its short vectors, filled
-    up with zeros to the same number.
+    the metric. The indices of a vector are (main, residual) or, in an outlier column, those of its short vectors,
+    filled up with zeros to the same number.
 
     Args:
         books: Codebooks and column norms.

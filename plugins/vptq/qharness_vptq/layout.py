@@ -78,7 +78,9 @@ def choose_layout(options: Options, rows: int, columns: int) -> Layout:
     outliers = math.ceil(options.outliers / 100 * columns)
     remainder = (columns - outliers) % options.groups
     if remainder and not outliers:
-        raise UsageError(f"{columns} columns cannot be shared by {options.groups} groups; choose a divisor for `groups`.")
+        raise UsageError(
+            f"{columns} columns cannot be cut into {options.groups} groups; choose a divisor for `groups`."
+        )
     outliers += remainder
     if outliers >= columns:
         raise UsageError(f"{outliers} outlier columns leave none of {columns} columns; lower `outliers` or `groups`.")

@@ -33,8 +33,8 @@ class Options:
     outlier_centroids: int = _option(256, "Vectors in the outlier columns' codebook, a power of two.")
     norm: Literal["auto", "none", "rms", "minmax"] = _option(
         "auto",
-        "Scale of each column: its root mean square (rms), its range and minimum as in the authors' code (minmax), none; "
-        "auto is rms where the scales are under 1/64 of the indices.",
+        "Scale of each column: its root mean square (rms), range and minimum as the authors' code has it (minmax), "
+        "or none; auto is rms where the scales are under 1/64 of the indices.",
     )
     importance: Literal["inverse", "feedback", "hessian", "none"] = _option(
         "inverse",
@@ -67,7 +67,7 @@ class Options:
         if self.res_centroids and not self.centroids:
             raise ValueError("res_centroids needs centroids and vector_len")
         if self.res_centroids > self.centroids:
-            raise ValueError("res_centroids may not exceed centroids: the public format's torch reader cuts such indices")
+            raise ValueError("res_centroids may not exceed centroids: the public torch reader cuts such indices off")
         if self.vector_len and not self.centroids and self.bits * self.vector_len > 16:
             raise ValueError(f"2^({self.bits} * {self.vector_len}) vectors are too many; the most are 65536")
         if self.outliers and self.vector_len and self.vector_len % self.outlier_vector_len:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import torch
-
 from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness_vptq.fitting import Fitted, fit
 from qharness_vptq.linear import VptqLinear, as_int16, pack_indices
