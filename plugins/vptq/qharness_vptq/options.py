@@ -43,7 +43,7 @@ class Options:
     )
     order: Literal["activation", "natural"] = _option("activation", "Columns in order of importance, or first to last.")
     damping: float = _option(0.01, "Added to the Hessian's diagonal, as a fraction of its mean.")
-    iterations: int = _option(30, "Most iterations of k-means.")
+    iterations: int = _option(20, "Most iterations of k-means.")
     beam: int = _option(8, "Main vectors tried with their best residual.")
     sweeps: int = _option(2, "Rounds of coordinate descent and centroid refit after the error-feedback pass.")
     refit: bool = _option(True, "Refit centroids by least squares after each pass.")
