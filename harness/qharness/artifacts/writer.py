@@ -15,6 +15,7 @@ from qharness.artifacts.bits import BitsAccount, account
 from qharness.artifacts.digest import canonical_json, own_tensors, stored_digest
 from qharness.artifacts.layout import CONFIG, FORMAT_VERSION, MANIFEST, METHOD, TRANSFORM_TENSORS
 from qharness.artifacts.reader import artifact_digest, stored_tensors
+from qharness.artifacts.tensorfiles import INDEX
 from qharness.errors import Unwritable, UsageError
 from qharness.transforms.contract import TransformEntry
 
@@ -114,7 +115,9 @@ def write_artifact(
         raise Unwritable(f"Cannot write to {folder.parent}: {error.strerror}; choose another folder.") from error
     try:
         work.chmod(0o755)
-        _write_weights(work, weights, tensors, shard_size)
+        write_weights(work, weights, shard_size)
+        if tensors:
+            _save(_separate(tensors), work / TRANSFORM_TENSORS)
         _write_config(work, model, tokenizer, config)
         info = _write_manifest(work, folder, config, bits, dict(provenance), nominal_bits)
         if folder.exists():
@@ -154,21 +157,23 @@ def _belongs(name: str, modules: Mapping[str, Any]) -> bool:
     return any(".".join(parts[:i]) in modules for i in range(1, len(parts)))
 
 
-def _write_weights(
-    work: Path, weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor], shard_size: str | int
-) -> None:
+def write_weights(folder: Path, weights: Mapping[str, Tensor], shard_size: str | int = SHARD_SIZE) -> None:
+    """Write tensors as the safetensors shards of a model folder, with an index if there are several."""
     from huggingface_hub import split_torch_state_dict_into_shards
-    from safetensors.torch import save_file
 
     ready = _separate(weights)
     split = split_torch_state_dict_into_shards(ready, max_shard_size=shard_size)
     for file, names in split.filename_to_tensors.items():
-        save_file({name: ready[name] for name in names}, work / file, metadata={"format": "pt"})
+        _save({name: ready[name] for name in names}, folder / file)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (work / "model.safetensors.index.json").write_bytes(_pretty(index))
-    if tensors:
-        save_file(_separate(tensors), work / TRANSFORM_TENSORS, metadata={"format": "pt"})
+        (folder / INDEX).write_bytes(_pretty(index))
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

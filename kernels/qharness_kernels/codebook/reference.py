@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -24,10 +23,3 @@ def decode_additive(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Tensor:
     for index in range(1, codes.shape[2]):
         total += books[index][codes[:, :, index].long()]
     return total.mul_(scales.float()[:, None, None]).flatten(1)
-
-
-def encode_signed(codes: Tensor, bits: int) -> Tensor:
-    """Return codes 0 .. 2^bits - 1 as the signed integers that public AQLM files hold: the same bits, two's complement."""
-    dtype = torch.int8 if bits <= 8 else torch.int16
-    codes = codes.to(torch.int32)
-    return torch.where(codes >= 2 ** (bits - 1), codes - 2**bits, codes).to(dtype)

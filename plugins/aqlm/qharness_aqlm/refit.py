@@ -1,8 +1,8 @@
 """Refit codebooks and scales with the codes as they are: the continuous half of AQLM.
 
-The error tr(E H E^T) is a quadratic in the codebooks and, row by row, in the scales. So where the paper takes Adam steps
-(arXiv 2401.06118, section 3.2, phase 2), the codebooks follow preconditioned conjugate gradients, which have no learning
-rate and need fewer products with H, and the scales are solved for exactly.
+The error tr(E H E^T) is a quadratic in the codebooks and, row by row, in the scales. So where the paper takes Adam
+steps (arXiv 2401.06118, section 3.2, phase 2), the codebooks follow preconditioned conjugate gradients, which have no
+learning rate and need fewer products with H, and the scales are solved for exactly.
 """
 
 from __future__ import annotations
