@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qharness.artifacts.install import linear_class
+from qharness.artifacts.install import linear_class, read_linears
 from qharness.artifacts.layout import CONFIG, MANIFEST
 from qharness.artifacts.tensorfiles import INDEX, StoredTensor
 from qharness.artifacts.writer import write_weights
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from qharness.quantization.linear import QuantizedLinear
 
 Convert = Callable[[str, "QuantizedLinear"], Mapping[str, "Tensor"]]
-
-
-def quantized_linears(artifact: Artifact, host: Host) -> Iterator[tuple[str, QuantizedLinear]]:
-    """Yield the artifact's quantized linears with their names, one at a time."""
-    kind = linear_class(artifact, host)
-    for name, spec in artifact.modules.items():
-        own = (item for item in artifact.stored.values() if item.name.startswith(f"{name}."))
-        yield name, kind.from_tensors({item.name.removeprefix(f"{name}."): _read(item) for item in own}, spec)
 
 
 def write_converted(
@@ -68,7 +60,7 @@ def write_converted(
         if not any(".".join(parts[:i]) in artifact.modules for i in range(1, len(parts))):
             tensor = _read(item)
             weights[item.name] = tensor.to(kind) if tensor.is_floating_point() else tensor
-    for name, linear in quantized_linears(artifact, host):
+    for name, linear in read_linears(artifact, linear_class(artifact, host)):
         weights.update({f"{name}.{key}": tensor for key, tensor in convert(name, linear).items()})
     write_weights(out, weights)
     for path in sorted(artifact.path.iterdir()):
