@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
+from qharness.rounding.conjugate import conjugate_gradients
 from qharness.rounding.segments import Segments
 from qharness_kernels.codebook import decode_vectors
 
@@ -71,7 +73,7 @@ def outlier_labels(indices: Tensor, layout: Layout, columns: Columns) -> Tensor:
     return indices[:, columns.outlier_columns(), :short].transpose(1, 2).flatten(0, 1)
 
 
-def decode_terms(terms: list[Term], tables: list[Tensor], scale: Tensor, bias: Tensor | None) -> Tensor:
+def decode_terms(terms: list[Term], tables: Sequence[Tensor], scale: Tensor, bias: Tensor | None) -> Tensor:
     """Return the matrix of these codebooks, shape (rows, columns), float32; without its bias if None."""
     first = terms[0]
     matrix = torch.zeros(first.labels.shape[0] * first.length, len(scale), device=scale.device)
@@ -100,25 +102,20 @@ def refit_books(weight: Tensor, hessian: Tensor, books: Books, terms: list[Term]
         weighted = (matrix @ hessian) * books.scale
         return [term.gather(weighted) for term in terms]
 
-    def inner(left: list[Tensor], right: list[Tensor]) -> Tensor:
-        return torch.stack([(a * b).sum(dtype=torch.float64) for a, b in zip(left, right, strict=True)]).sum()
+    def apply(tables: Sequence[Tensor]) -> list[Tensor]:
+        return pull(decode_terms(terms, tables, books.scale, None))
 
-    tables = books.tables()
     mass = (hessian.diagonal() * books.scale.square()).expand_as(weight)
-    diagonals = [term.gather(mass) for term in terms]
     # A vector that no place uses has a zero row in the normal equations and stays as it is.
-    scales = [torch.where(d > 0, 1 / d.clamp_min(1e-30), 0) for d in diagonals]
-    residual = pull(weight - decode_terms(terms, tables, books.scale, books.bias))
-    step = [s * r for s, r in zip(scales, residual, strict=True)]
-    size = start = inner(residual, step)
-    for _ in range(ITERATIONS):
-        if not float(size) > SMALL * float(start):
-            break
-        image = pull(decode_terms(terms, step, books.scale, None))
-        length = (size / inner(step, image)).float()
-        tables = [t + length * s for t, s in zip(tables, step, strict=True)]
-        residual = [r - length * i for r, i in zip(residual, image, strict=True)]
-        scaled = [s * r for s, r in zip(scales, residual, strict=True)]
-        size, before = inner(residual, scaled), size
-        step = [z + (size / before).float() * s for z, s in zip(scaled, step, strict=True)]
+    inverses = [
+        torch.where(total > 0, 1 / total.clamp_min(1e-30), 0) for total in (term.gather(mass) for term in terms)
+    ]
+    tables = conjugate_gradients(
+        apply,
+        books.tables(),
+        pull(weight - decode_terms(terms, books.tables(), books.scale, books.bias)),
+        lambda values: [inverse * value for inverse, value in zip(inverses, values, strict=True)],
+        iterations=ITERATIONS,
+        tolerance=SMALL,
+    )
     return books.with_tables(tables)
