@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def decode_additive(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Tensor:
-    """Return W with W[r, g] = scales[r] * sum_m codebooks[m, codes[r, g, m]]: AQLM's additive codebooks.
+    """Return W with W[r, g] = scales[r] * sum_m codebooks[m, codes[r, g, m]], differentiable in codebooks and scales.
 
     Args:
         codes: Shape (rows, groups, M), any integer type, 0 .. K - 1.
@@ -21,5 +21,5 @@ def decode_additive(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Tensor:
     books = codebooks.float()
     total = books[0][codes[:, :, 0].long()]
     for index in range(1, codes.shape[2]):
-        total += books[index][codes[:, :, index].long()]
-    return total.mul_(scales.float()[:, None, None]).flatten(1)
+        total = total + books[index][codes[:, :, index].long()]
+    return (total * scales.float()[:, None, None]).flatten(1)

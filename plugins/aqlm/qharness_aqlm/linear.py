@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from qharness.errors import CorruptArtifact
@@ -82,9 +81,8 @@ class AdditiveLinear(QuantizedLinear):
         return flat.unflatten(1, (-1, self.scheme.codebooks))
 
     def dequantize(self) -> Tensor:
-        """Return the weight, shape (out_features, in_features), float32."""
-        with torch.no_grad():
-            return decode_additive(self.unpacked(), self.get_buffer("codebooks"), self.get_buffer("scales"))
+        """Return the weight, shape (out_features, in_features), float32, differentiable in codebooks and scales."""
+        return decode_additive(self.unpacked(), self.get_buffer("codebooks"), self.get_buffer("scales"))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of codes, codebooks and scales as stored, padding of the last words included."""

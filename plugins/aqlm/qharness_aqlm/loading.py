@@ -33,7 +33,7 @@ def load(request: LoadRequest) -> LoadedModel:
         UsageError: The checkpoint groups outputs or has scales per group, or transforms are to be ablated.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
     from qharness.artifacts.digest import stored_digest
     from qharness.artifacts.tensorfiles import read_headers
@@ -49,7 +49,7 @@ def load(request: LoadRequest) -> LoadedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     del config.quantization_config
     with quiet_loading():
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
             None,
             config=config,
             state_dict=_weights(headers, kind),

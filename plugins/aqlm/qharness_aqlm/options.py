@@ -29,6 +29,9 @@ class Options:
     refit_steps: int = _option(8, "Conjugate gradient steps on the codebooks in a round.")
     kmeans_iterations: int = _option(25, "Most iterations of the k-means that codebooks start from.")
     damping: float = _option(0.01, "Fraction of the Hessian's mean diagonal that is added to it.")
+    epochs: int = _option(0, "Most epochs of training codebooks, scales and norms against the original block's output.")
+    batch: int = _option(4, "Sequences per batch of that training.")
+    rate: float = _option(1e-4, "Its learning rate.")
     hessians: Literal["store", "sequential"] = _option(
         "sequential", "Hessians behind the quantized blocks; or store, of the original model, stored ones where given."
     )

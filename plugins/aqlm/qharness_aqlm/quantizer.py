@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from qharness.distillation.slots import Slot, buffer_slot, parameter_slot
+from qharness.distillation.training import Schedule
 from qharness.errors import UnsupportedArchitecture, UsageError
-from qharness.quantization.base import LinearContext, ModelContext, Prepared
+from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
 from qharness_aqlm.allocation import Matrix, allocate, table
 from qharness_aqlm.fitting import fit
 from qharness_aqlm.linear import AdditiveLinear
@@ -32,6 +34,7 @@ class Aqlm:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.schemes: dict[str, Scheme] = {}
+        self.tuning = Schedule(options.epochs, options.batch) if options.epochs else None
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Choose the schemes; the model stays as it is. The manifest's notes hold the table of bits."""
@@ -71,6 +74,19 @@ class Aqlm:
         weight = linear.weight.detach().float().to(context.device)
         found = fit(weight, context.hessian.to(context.device), scheme, self.options, context.generator)
         return AdditiveLinear(found.codes, found.codebooks, found.scales, linear.bias)
+
+    def finetune(self, block: nn.Module, context: BlockContext) -> None:
+        """Train codebooks, scales and norms of a block once all of it is quantized (section 3.2, phase 3)."""
+        if context.remaining:
+            return
+        rate, slots = self.options.rate, list[Slot]()
+        for name in context.quantized:
+            layer = block.get_submodule(name)
+            assert isinstance(layer, AdditiveLinear)
+            slots += [buffer_slot(layer, part, rate, f"{name}.{part}") for part in ("codebooks", "scales")]
+        for name in (context.architecture.input_norm, context.architecture.post_norm):
+            slots.append(parameter_slot(block.get_submodule(name), "weight", rate, f"{name}.weight"))
+        context.train(slots)
 
     def _by_size(self, rows: int, columns: int) -> Scheme:
         wanted = self.options.parsed()

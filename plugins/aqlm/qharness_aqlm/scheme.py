@@ -48,10 +48,22 @@ class Scheme(NamedTuple):
 
 
 DISTORTION: dict[Scheme, float] = {
-    Scheme(2, 8): 0.10,
-    Scheme(1, 8, 4): 0.105,
-    Scheme(2, 4, 4): 0.112,
-    Scheme(1, 4, 2): 0.115,
+    Scheme(1, 8): 0.3187,
+    Scheme(1, 4, 4): 0.3510,
+    Scheme(2, 6): 0.1803,
+    Scheme(1, 6, 4): 0.1872,
+    Scheme(2, 8): 0.0917,
+    Scheme(1, 8, 4): 0.0978,
+    Scheme(2, 4, 4): 0.1091,
+    Scheme(1, 4, 2): 0.1105,
+    Scheme(2, 5, 4): 0.0588,
+    Scheme(1, 5, 2): 0.0590,
+    Scheme(3, 8): 0.0268,
+    Scheme(2, 6, 4): 0.0310,
+    Scheme(1, 6, 2): 0.0305,
+    Scheme(4, 8): 0.0081,
+    Scheme(2, 8, 4): 0.0084,
+    Scheme(1, 8, 2): 0.0079,
 }
 """Mean squared error per weight on independent normal weights of variance one, measured (tests/test_scheme.py)."""
 
