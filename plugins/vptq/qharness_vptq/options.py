@@ -47,6 +47,9 @@ class Options:
     beam: int = _option(8, "Main vectors tried with their best residual.")
     sweeps: int = _option(2, "Rounds of coordinate descent and centroid refit after the error-feedback pass.")
     refit: bool = _option(True, "Refit centroids by least squares after each pass.")
+    epochs: int = _option(0, "Epochs of fine-tuning codebooks and norms within each block; 0 does none.")
+    rate: float = _option(1e-4, "Learning rate of the fine-tuning.")
+    batch: int = _option(4, "Samples per batch of the fine-tuning.")
     hessians: Literal["store", "sequential"] = _option(
         "store", "Hessians of the original model: stored ones where given; or sequential, behind the quantized blocks."
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from qharness.quantization.base import LinearContext, ModelContext, Prepared
+from qharness.distillation.training import Schedule
+from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
 from qharness_vptq.fitting import Fitted, fit
 from qharness_vptq.linear import VptqLinear, as_int16, pack_indices
 from qharness_vptq.refit import outlier_labels
+from qharness_vptq.tuning import trainable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,6 +31,7 @@ class Vptq:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.tuning = Schedule(options.epochs, options.batch) if options.epochs else None
         self._model: PreTrainedModel | None = None
         self._architecture: Architecture | None = None
         self._ready: dict[str, VptqLinear] = {}
@@ -51,6 +54,11 @@ class Vptq:
         for index, (name, module) in enumerate(linears.items()):
             self._ready[name] = _build(found, index, module, None if name == context.name else context.name)
         return self._ready.pop(context.name)
+
+    def finetune(self, block: nn.Module, context: BlockContext) -> None:
+        """Train codebooks and norms once all linears of the block are quantized."""
+        if not context.remaining:
+            context.train(trainable(block, context, self.options.rate))
 
     def _partners(self, name: str) -> dict[str, nn.Linear]:
         """Return the linears that share codebooks with this one and come after it, by full name."""

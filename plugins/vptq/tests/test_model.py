@@ -71,18 +71,18 @@ def _model(tokenizer, bias=False):
     return LoadedModel(model, tokenizer, "toy", model_digest(model), torch.float32)
 
 
-def _tokens():
-    return torch.randint(0, 64, (8, 32), generator=torch.Generator().manual_seed(1))
+def _tokens(samples=8):
+    return torch.randint(0, 64, (samples, 32), generator=torch.Generator().manual_seed(1))
 
 
-def _quantize(host, tokenizer, folder, seed=0, bias=False, **options):
+def _quantize(host, tokenizer, folder, seed=0, bias=False, samples=8, **options):
     record = host.get(QuantizerRecord, "vptq")
     return quantize_model(
         _model(tokenizer, bias),
         record,
         record.options(**options),
         host=host,
-        calibration=Corpus(_tokens(), "toy"),
+        calibration=Corpus(_tokens(samples), "toy"),
         hessians=None,
         seed=seed,
         device="cpu",
@@ -229,3 +229,17 @@ def test_transformers_accepts_the_configuration(host, tokenizer, tmp_path):
 def test_impossible_options_are_usage_errors(host, options):
     with pytest.raises(UsageError, match="vptq"):
         options_from(host.get(QuantizerRecord, "vptq"), options)
+
+
+def test_fine_tuning_lowers_the_error_of_every_block_and_keeps_what_is_shared(host, tokenizer, tmp_path):
+    info = _quantize(host, tokenizer, tmp_path, samples=48, epochs=2, rate=1e-3, norm="rms", **SMALL)
+    layers = json.loads((info.path / "manifest.json").read_text())["layers"]
+    tuned = [values for values in layers.values() if values.get("tuning_before")]
+    assert len(tuned) == 2 and all(values["tuning_after"] < values["tuning_before"] for values in tuned)
+    model = load_model(LoadRequest(str(info.path), host)).model
+    attention = model.model.layers[1].self_attn
+    assert torch.equal(attention.q_proj.centroids, attention.v_proj.centroids)
+    plain = _quantize(host, tokenizer, tmp_path / "plain", samples=48, norm="rms", **SMALL)
+    untuned = load_model(LoadRequest(str(plain.path), host)).model.model.layers[1].self_attn.q_proj
+    assert not torch.equal(untuned.centroids, attention.q_proj.centroids)
+    assert torch.equal(untuned.indices, attention.q_proj.indices)
