@@ -16,7 +16,7 @@ from qharness_aqlm.scheme import Scheme
 from qharness_aqlm.search import best_sums, search_codes, sum_of
 from qharness_aqlm.state import Additive, squared_error
 
-POINTS_PER_CENTROID = 64
+POINTS, POINTS_PER_CENTROID = 2**14, 64
 """More points than this move a centroid little; a 65536-word codebook would see 7 million in one matrix."""
 
 
@@ -91,7 +91,7 @@ def _start(weight: Tensor, importance: Tensor, scheme: Scheme, options: Options,
     residual = (weight / scales[:, None]).view(-1, scheme.group).clone()
     # A vector's squared error counts with its row's scale and its inputs' second moments.
     mass = scales.square()[:, None] * importance.view(-1, scheme.group).mean(1)
-    sample = _sample(len(residual), POINTS_PER_CENTROID * 2**scheme.bits, generator)
+    sample = _sample(len(residual), max(POINTS, POINTS_PER_CENTROID * 2**scheme.bits), generator)
     books = []
     for _ in range(scheme.codebooks):
         found = kmeans(
@@ -100,7 +100,7 @@ def _start(weight: Tensor, importance: Tensor, scheme: Scheme, options: Options,
             weights=mass.flatten()[sample],
             generator=generator,
             iterations=options.kmeans_iterations,
-            tolerance=1e-3,
+            tolerance=3e-4,
         )
         books.append(found.centroids)
         if len(books) < scheme.codebooks:

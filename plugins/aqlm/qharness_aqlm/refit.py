@@ -14,6 +14,8 @@ from qharness.rounding.segments import Segments
 from qharness_aqlm.state import Additive
 from qharness_kernels.codebook import decode_additive
 
+CONVERGED = 1e-9
+
 
 @torch.no_grad()
 def refit_codebooks(state: Additive, weight: Tensor, hessian: Tensor, steps: int) -> None:
@@ -39,10 +41,14 @@ def refit_codebooks(state: Additive, weight: Tensor, hessian: Tensor, steps: int
     residual = gather((weight - state.weight()) @ hessian)
     direction = inverse @ residual[..., None]
     product = (residual[..., None] * direction).sum()
+    # What is left below this is rounding, along which further steps would only wander.
+    least = CONVERGED * float(product)
     for _ in range(steps):
+        if not float(product) > least:
+            break
         image = gather(decode_additive(state.codes, direction[..., 0], state.scales) @ hessian)
         curvature = (direction[..., 0] * image).sum()
-        if not curvature > 0 or not product > 0:
+        if not float(curvature) > 0:
             break
         length = product / curvature
         state.codebooks += length * direction[..., 0]
