@@ -19,13 +19,15 @@ class LatticeCode:
 
     Args:
         bits: 2, 3 or 4.
+        residual_scale: What the residual is multiplied with before it is coded; None takes `RESIDUAL_SCALE`.
     """
 
     tile, group = Tile(1, 8), 0
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, residual_scale: float | None = None) -> None:
         self.bits = float(bits)
         self._bits = bits
+        self._residual_scale = residual_scale or RESIDUAL_SCALE.get(bits, 1.0)
 
     def begin_group(self, index: int, weights: Tensor, importance: Tensor) -> None:
         """Do nothing: the scale is fixed."""
@@ -35,7 +37,7 @@ class LatticeCode:
         first = e8p_encode(weights)
         if self._bits == 2:
             return first[:, None]
-        residual = (weights - e8p_decode(first)) * RESIDUAL_SCALE[self._bits]
+        residual = (weights - e8p_decode(first)) * self._residual_scale
         second = e8p_encode(residual) if self._bits == 4 else e8_encode(residual)
         return torch.stack([first, second.to(torch.int16)], 1)
 
@@ -46,4 +48,4 @@ class LatticeCode:
             return points
         second = indices[..., 1]
         residual = e8p_decode(second) if self._bits == 4 else e8_codebook(second.device)[second.long()]
-        return points + residual / RESIDUAL_SCALE[self._bits]
+        return points + residual / self._residual_scale
