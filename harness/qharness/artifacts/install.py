@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -82,18 +82,8 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
     Raises:
         CorruptArtifact: A plugin cannot read the tensors back, or sizes contradict the configuration.
     """
-    tensors = stored_by_module(artifact)
     sizes = _expected_sizes(model, artifact.modules)
-    for name, spec in artifact.modules.items():
-        own = read_tensors(tensors[name], name)
-        if own.get("bias") is not None:
-            own["bias"] = own["bias"].to(dtype)
-        try:
-            linear = kind.from_tensors(own, spec)
-        except Exception as error:
-            raise CorruptArtifact(
-                f"Plugin '{artifact.plugin}' cannot read '{name}' of {artifact.path}: {type(error).__name__}: {error}."
-            ) from error
+    for name, linear in read_linears(artifact, kind, dtype):
         if name in sizes and (linear.out_features, linear.in_features) != sizes[name]:
             raise CorruptArtifact(
                 f"'{name}' of {artifact.path} is {linear.out_features} x {linear.in_features}, "
@@ -102,18 +92,48 @@ def install(model: PreTrainedModel, artifact: Artifact, kind: type[QuantizedLine
         model.set_submodule(name, linear.eval())
 
 
-def stored_by_module(artifact: Artifact) -> dict[str, list[StoredTensor]]:
-    """Return the stored tensors of every quantized linear by its name, and all others under the empty name."""
-    found: dict[str, list[StoredTensor]] = {"": [], **{name: [] for name in artifact.modules}}
-    for tensor in artifact.stored.values():
+def read_linears(
+    artifact: Artifact, kind: type[QuantizedLinear], dtype: torch.dtype | None = None
+) -> Iterator[tuple[str, QuantizedLinear]]:
+    """Yield the artifact's quantized linears by module name, one after the other.
+
+    Args:
+        artifact: The artifact.
+        kind: Class of its quantized linears.
+        dtype: Type that biases are converted to; as stored if None.
+
+    Raises:
+        CorruptArtifact: A plugin cannot read the tensors back.
+    """
+    tensors = by_module(artifact.stored.values(), artifact.modules)
+    for name, spec in artifact.modules.items():
+        own = read_tensors(tensors[name], name)
+        for tensor, owner in spec.get("shared", {}).items():
+            # One that is missing is left to the class to report.
+            own |= read_tensors((item for item in tensors.get(owner, ()) if item.name == f"{owner}.{tensor}"), owner)
+        if own.get("bias") is not None and dtype is not None:
+            own["bias"] = own["bias"].to(dtype)
+        try:
+            yield name, kind.from_tensors(own, spec)
+        except Exception as error:
+            raise CorruptArtifact(
+                f"Plugin '{artifact.plugin}' cannot read '{name}' of {artifact.path}: {type(error).__name__}: {error}."
+            ) from error
+
+
+def by_module(stored: Iterable[StoredTensor], modules: Iterable[str]) -> dict[str, list[StoredTensor]]:
+    """Return the stored tensors of each module, those of its submodules included."""
+    found: dict[str, list[StoredTensor]] = {name: [] for name in modules}
+    for tensor in stored:
         parts = tensor.name.split(".")
-        owner = next((o for i in range(len(parts) - 1, 0, -1) if (o := ".".join(parts[:i])) in found), "")
-        found[owner].append(tensor)
+        owner = next((o for i in range(len(parts) - 1, 0, -1) if (o := ".".join(parts[:i])) in found), None)
+        if owner is not None:
+            found[owner].append(tensor)
     return found
 
 
 def read_tensors(stored: Iterable[StoredTensor], module: str = "") -> dict[str, Tensor]:
-    """Read stored tensors by name, relative to a module if one is named."""
+    """Read tensors, by their names relative to a module."""
     from safetensors import safe_open
 
     tensors: dict[str, Tensor] = {}

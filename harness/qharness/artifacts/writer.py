@@ -15,6 +15,7 @@ from qharness.artifacts.bits import BitsAccount, account
 from qharness.artifacts.digest import canonical_json, own_tensors, stored_digest
 from qharness.artifacts.layout import CONFIG, FORMAT_VERSION, MANIFEST, METHOD, TRANSFORM_TENSORS
 from qharness.artifacts.reader import artifact_digest, stored_tensors
+from qharness.artifacts.tensorfiles import INDEX
 from qharness.errors import Unwritable, UsageError
 from qharness.transforms.contract import TransformEntry
 
@@ -116,7 +117,7 @@ def write_artifact(
         work.chmod(0o755)
         write_weights(work, weights, shard_size)
         if tensors:
-            _write_file(_separate(tensors), work / TRANSFORM_TENSORS)
+            _save(_separate(tensors), work / TRANSFORM_TENSORS)
         _write_config(work, model, tokenizer, config)
         info = _write_manifest(work, folder, config, bits, dict(provenance), nominal_bits)
         if folder.exists():
@@ -157,25 +158,19 @@ def _belongs(name: str, modules: Mapping[str, Any]) -> bool:
 
 
 def write_weights(folder: Path, weights: Mapping[str, Tensor], shard_size: str | int = SHARD_SIZE) -> None:
-    """Write a model's weights as safetensors, in one file or in shards with an index.
-
-    Args:
-        folder: Where to.
-        weights: Tensors by name.
-        shard_size: Largest size of one file.
-    """
+    """Write tensors as the safetensors shards of a model folder, with an index if there are several."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
     ready = _separate(weights)
     split = split_torch_state_dict_into_shards(ready, max_shard_size=shard_size)
     for file, names in split.filename_to_tensors.items():
-        _write_file({name: ready[name] for name in names}, folder / file)
+        _save({name: ready[name] for name in names}, folder / file)
     if split.is_sharded:
         index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
-        (folder / "model.safetensors.index.json").write_bytes(_pretty(index))
+        (folder / INDEX).write_bytes(_pretty(index))
 
 
-def _write_file(tensors: dict[str, Tensor], path: Path) -> None:
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(tensors, path, metadata={"format": "pt"})

@@ -57,6 +57,6 @@ def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[s
         click.echo(json.dumps(facts, indent=1))
     else:
         click.echo(
-            f"{out}: {facts['stored_bpw']:.3f} bits per quantized weight, {facts['model_bpw']:.3f} over the whole "
-            f"model, {facts['size_bytes'] / 2**20:.1f} MiB"
+            f"{out}: {facts['stored_bpw']:.3f} bits stored per quantized weight ({facts['nominal_bits']:g} nominal), "
+            f"{facts['model_bpw']:.3f} over the whole model, {facts['size_bytes'] / 2**20:.1f} MiB"
         )

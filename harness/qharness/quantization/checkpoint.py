@@ -57,8 +57,12 @@ def load_block(folder: Path, index: int, kind: type[QuantizedLinear]) -> Quantiz
             for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 name, _, tensor = key.rpartition(SEPARATOR)
                 grouped[name][tensor] = file.get_tensor(key)
+        for name, spec in header["specs"].items():
+            for tensor, owner in spec.get("shared", {}).items():
+                # Owners bear their full names, blocks know relative ones.
+                grouped[name][tensor] = next(grouped[n][tensor] for n in grouped if f".{owner}".endswith(f".{n}"))
         linears = {name: kind.from_tensors(grouped[name], spec) for name, spec in header["specs"].items()}
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, StopIteration) as error:
         log.warning("The checkpoint %s cannot be read (%s); the block is quantized again.", path, error)
         return None
     return QuantizedBlock(linears, header["measured"], grouped[CHANGED])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -18,20 +19,23 @@ class QuantizedLinear(nn.Module, abc.ABC):
     Attributes:
         in_features: Size of the input, n.
         out_features: Size of the output, m.
+        shared: Buffers that another module stores, under the same name, by buffer name: a codebook of several linears
+            is stored once. `spec()` must repeat it as `shared`; modules of one block only.
     """
 
     in_features: int
     out_features: int
     bias: Tensor | None
+    shared: Mapping[str, str] = MappingProxyType({})
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that an artifact stores, by name, without the module's own prefix."""
-        return dict(self.named_buffers())
+        return {name: buffer for name, buffer in self.named_buffers() if name not in self.shared}
 
     @classmethod
     @abc.abstractmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> Self:
-        """Rebuild the layer from `tensors()` and from `spec()` as read back from JSON."""
+        """Rebuild the layer from `tensors()`, the tensors it shares, and `spec()` as read back from JSON."""
 
     @abc.abstractmethod
     def spec(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Codes of 2, 3, 4 or 8 bits packed into 32-bit words."""
+"""Codes of 1 to 16 bits packed into 32-bit words."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(words: Tensor, bits: int, count: int) -> Tensor:
-    """Return the codes that `pack` packed, shape (..., count), uint8."""
+    """Return the codes that `pack` packed, shape (..., count), uint8, or int32 for more than eight bits."""
+    dtype = torch.uint8 if bits <= 8 else torch.int32
     whole = torch.nn.functional.pad(words.long() & 0xFFFFFFFF, (0, -words.shape[-1] % bits)).unflatten(-1, (-1, bits))
-    codes = torch.empty(*whole.shape[:-1], WORD, dtype=torch.uint8, device=words.device)
+    codes = torch.empty(*whole.shape[:-1], WORD, dtype=dtype, device=words.device)
     for i in range(WORD):
         word, offset = divmod(i * bits, WORD)
         value = whole[..., word] >> offset
         if offset + bits > WORD:
             value = value | (whole[..., word + 1] << (WORD - offset))
-        codes[..., i] = (value & (2**bits - 1)).to(torch.uint8)
+        codes[..., i] = (value & (2**bits - 1)).to(dtype)
     return codes.flatten(-2)[..., :count].contiguous()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,3 +48,21 @@ class Code(Protocol):
 
     def decode(self, indices: Tensor) -> Tensor:
         """Return the weights of one `encode`, shape (rows, tile.columns), float32."""
+
+
+@runtime_checkable
+class MetricCode(Code, Protocol):
+    """A code that chooses a tile's code words in the metric in which the loop's error counts.
+
+    Plain L2 ignores that the columns of a tile are correlated, and that what one tile loses the next ones can partly
+    mend. Both are in the metric.
+    """
+
+    def begin_tile(self, metric: Tensor) -> None:
+        """Take the metric of the next `encode`.
+
+        Args:
+            metric: M of the cost e M e^T of a row's error e, shape (tile.columns, tile.columns), positive definite: the
+                inverse of the tile's block of the inverse Hessian, the Hessian that is left when later columns make
+                up for the error as well as they can.
+        """

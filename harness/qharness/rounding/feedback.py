@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qharness.errors import UsageError
-from qharness.rounding.code import Code
+from qharness.rounding.code import Code, MetricCode
 from qharness.rounding.factor import inverse_factor
 from qharness.rounding.order import Order, column_order
 
@@ -82,6 +82,8 @@ def round_with_feedback(
             right = left + tile
             if left % group == 0:
                 code.begin_group(int(walk[left]) // group, work[:, left : left + group], diagonal[left : left + group])
+            if factor is not None and isinstance(code, MetricCode):
+                code.begin_tile(torch.cholesky_inverse(factor.upper[left:right, left:right], upper=True))
             indices = code.encode(work[:, left:right])
             decoded[:, left:right] = code.decode(indices)
             found.append(indices)

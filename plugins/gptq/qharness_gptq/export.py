@@ -8,7 +8,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from qharness import __version__
-from qharness.artifacts.install import linear_class, read_tensors, stored_by_module
+from qharness.artifacts.conversion import unquantized_tensors
+from qharness.artifacts.install import linear_class, read_linears
 from qharness.artifacts.writer import write_weights
 from qharness.errors import UsageError
 from qharness.quantization.grid_linear import GridLinear
@@ -37,11 +38,10 @@ def write_checkpoint(request: ExportRequest, form: Format) -> None:
     kind = linear_class(artifact, request.host)
     if not issubclass(kind, GridLinear):
         raise UsageError(f"Format '{form}' holds uniform grids; artifacts of '{artifact.plugin}' are none.")
-    stored = stored_by_module(artifact)
     layers: dict[str, GridLinear] = {}
-    weights: dict[str, Tensor] = read_tensors(stored[""])
-    for name, spec in artifact.modules.items():
-        layer = kind.from_tensors(read_tensors(stored[name], name), spec)
+    weights: dict[str, Tensor] = unquantized_tensors(artifact)
+    for name, layer in read_linears(artifact, kind):
+        assert isinstance(layer, GridLinear)
         layers[name] = layer
         weights |= {f"{name}.{key}": tensor for key, tensor in to_checkpoint(layer, form).items()}
     config = _config(layers, form)
