@@ -22,6 +22,7 @@ from qharness.quantization.checkpoint import QuantizedBlock, load_block, save_bl
 from qharness.quantization.observations import NoObservations, Observations, Seen, StoredHessians, WalkedInputs
 from qharness.quantization.provenance import Meter, PluginVersion, plugin_version
 from qharness.quantization.replace import replace_module
+from qharness.quantization.seeding import seed_of
 from qharness.quantization.threads import steady_threads
 from qharness.rounding.feedback import proxy_loss
 
@@ -211,11 +212,6 @@ class _Job:
             values["proxy_loss"] = proxy_loss(weight, found, hessian)
         values["seconds"] = time.monotonic() - started
         return quantized, values
-
-
-def seed_of(seed: int, name: str) -> int:
-    """Return the seed of a module's generator: a hash of the job's seed and the module's name."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:7])
 
 
 class _blame:
