@@ -24,6 +24,7 @@ def is_tail_biting(states: Tensor, trellis: Trellis) -> Tensor:
 
     Args:
         states: Shape (walks, steps), integers.
+        trellis: The trellis.
 
     Returns:
         Shape (walks,), bool.
@@ -37,6 +38,7 @@ def pack_states(states: Tensor, trellis: Trellis) -> Tensor:
 
     Args:
         states: Shape (walks, steps), integers.
+        trellis: The trellis.
 
     Returns:
         Shape (walks, steps * shift / 16), int16: exactly K bits a weight.
@@ -63,6 +65,7 @@ def unpack_states(words: Tensor, trellis: Trellis) -> Tensor:
 
     Args:
         words: Shape (walks, words), int16.
+        trellis: The trellis.
 
     Returns:
         Shape (walks, words * 16 / shift), int32.

@@ -1,0 +1,94 @@
+"""QTIP: incoherence processing, then LDLQ with tiles of a trellis code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qharness.quantization.base import LinearContext, ModelContext, Prepared
+from qharness.quantization.incoherence import process_model
+from qharness.rounding.feedback import round_with_feedback
+from qharness.rounding.refit import refit_rows
+from qharness.rounding.scale import search_scale
+from qharness_kernels.trellis import Trellis, gaussian_table
+from qharness_qtip.code import TrellisCode
+from qharness_qtip.linear import TrellisLinear
+from qharness_qtip.tiles import TileOrder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from qharness_qtip.options import Options
+
+# The best scale hardly depends on the number of states, so it is searched with few.
+SEARCH_STATE_BITS, SEARCH_ROWS = 10, 64
+
+
+class Qtip:
+    """QTIP.
+
+    Args:
+        options: Options of the method.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.trellis = Trellis(options.L, options.bits, options.vector)
+        self.lut = gaussian_table() if options.code == "hyb" else None
+        # The published kernels read HYB tiles in the order of tensor-core fragments, others row by row.
+        self.order: TileOrder = "fragment" if options.code == "hyb" else "rows"
+        self._codes: dict[tuple[int, str], TrellisCode] = {}
+
+    def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
+        """Put a randomized Hadamard on both sides of every linear."""
+        prepared = process_model(
+            model, context.architecture, context.seed, block=self.options.block, device=context.device
+        )
+        notes = {"trellis": f"L={self.options.L}, K={self.options.bits}, V={self.options.vector}, {self.options.code}"}
+        if self.options.L < 16:
+            notes["not_the_reference"] = f"states of {self.options.L} bits; the published method has 16"
+        return replace(prepared, notes={**prepared.notes, **notes})
+
+    def quantize(self, linear: nn.Linear, context: LinearContext) -> TrellisLinear:
+        """Round one processed linear."""
+        weight, hessian = linear.weight.detach().to(context.device).float(), context.hessian
+        code = self._code(self.options.L, context.device)
+        scale = self._scale(weight, hessian, code, context.device)
+        rounded = round_with_feedback(weight / scale, hessian, code, order="reverse", damping=self.options.damping)
+        found = rounded.weight * scale
+        rows = weight.new_full((len(weight),), scale)
+        if self.options.refit:
+            rows = rows * refit_rows(weight, hessian, found)
+        return TrellisLinear(
+            rounded.indices, rows, self.trellis, self.options.code, self.lut_on(context.device), self.order, linear.bias
+        )
+
+    def lut_on(self, device: str) -> Tensor | None:
+        """Return the table of the code on a device."""
+        return None if self.lut is None else self.lut.to(device)
+
+    def _code(self, state_bits: int, device: str) -> TrellisCode:
+        key = (state_bits, device)
+        if key not in self._codes:
+            trellis = replace(self.trellis, state_bits=state_bits)
+            self._codes[key] = TrellisCode(
+                trellis, self.options.code, self.lut, self.order, self.options.window, device
+            )
+        return self._codes[key]
+
+    def _scale(self, weight: Tensor, hessian: Tensor | None, code: TrellisCode, device: str) -> float:
+        spread = float(weight.square().mean().sqrt().clamp_min(1e-12))
+        if self.options.scale:
+            return spread / (code.rms * self.options.scale)
+        few = self._code(min(max(SEARCH_STATE_BITS, 2 * self.trellis.shift), self.options.L), device)
+        found = search_scale(
+            weight,
+            hessian,
+            few,
+            start=spread / few.rms,
+            order="reverse",
+            damping=self.options.damping,
+            rows=SEARCH_ROWS,
+        )
+        return found * few.rms / code.rms
