@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from qharness.distillation.slots import Slot, parameter_slot, tensor_slot
 from qharness.quantization.base import Prepared
 from qharness.quantization.seeding import seed_of
 from qharness.transforms.contract import TransformEntry, hadamard_entry
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qharness.models.architecture import Architecture
-    from qharness.quantization.base import HessianMap
+    from qharness.quantization.base import BlockContext, HessianMap
 
 TRANSFORM = "rht"
 
@@ -140,6 +141,29 @@ def process_model(
                 )
     mapping = _hessian_map(architecture, tensors, block, device)
     return Prepared(transforms=entries, hessian_map=mapping, tensors=tensors)
+
+
+def tunable(block: nn.Module, context: BlockContext, *, weights: float, signs: float) -> list[Slot]:
+    """Return what incoherence processing leaves free within a block of which some linears are quantized.
+
+    Those are the weights that are not quantized yet, and the sign vectors of the quantized linears, which become real
+    numbers (float16). The norms' weights multiply the same inputs as the sign vectors behind them and add nothing.
+
+    Args:
+        block: The block.
+        context: What is quantized.
+        weights: Learning rate of the weights.
+        signs: Learning rate of the sign vectors.
+
+    Source: Tseng et al., QuIP#, arXiv 2402.04396, section 5.
+    """
+    names = context.architecture
+    slots = [parameter_slot(block.get_submodule(name), "weight", weights, name) for name in context.remaining]
+    index = context.prefix.rpartition(".")[2]
+    first = {name: stage[0] for stage in names.stages() for name in stage}
+    vectors = {_signs_name(names, first[name], "input"): None for name in context.quantized}
+    vectors |= {_signs_name(names, name, "output"): None for name in context.quantized}
+    return slots + [tensor_slot(context.tensors, name.replace("*", index), signs, torch.float16) for name in vectors]
 
 
 def _signs_name(architecture: Architecture, linear: str, side: str) -> str:

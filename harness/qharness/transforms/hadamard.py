@@ -62,9 +62,7 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
     is_transposed = bool(spec.parameters.get("transposed", False))
     if spec.signs is None:
         return {"": SignedHadamard(spec.block, is_transposed)}
-    names = [spec.signs]
-    if "*" in spec.signs:
-        names = sorted(name for name in tensors if star_of(spec.signs, name) is not None)
+    names = sign_names(spec, tensors)
     for name in names:
         if name not in tensors:
             raise MissingTransform(f"its sign vector '{name}' is not in the artifact")
@@ -75,6 +73,14 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
     if not names:
         raise MissingTransform(f"the artifact has no sign vector '{spec.signs}'")
     return {name: SignedHadamard(spec.block, is_transposed, tensors, name) for name in names}
+
+
+def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the sign vectors that belong to a map."""
+    if spec.signs is None or "*" not in spec.signs:
+        return [] if spec.signs is None else [spec.signs]
+    pattern = spec.signs
+    return sorted(name for name in tensors if star_of(pattern, name) is not None)
 
 
 class SignedHadamard:
