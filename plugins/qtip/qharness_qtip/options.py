@@ -28,6 +28,11 @@ class Options:
     damping: float = _option(0.01, "Damping of LDLQ, as a fraction of the Hessian's mean diagonal.")
     block: int = _option(0, "Block of the Hadamards, for example 128; 0 is the whole size where one exists.")
     refit: bool = _option(True, "Refit the scale of every row by least squares after rounding.")
+    epochs: int = _option(0, "Epochs of fine-tuning within each block, after every stage of its linears; 0 is none.")
+    weight_lr: float = _option(5e-5, "Learning rate of the weights of a block that are not rounded yet.")
+    sign_lr: float = _option(5e-4, "Learning rate of the sign vectors, which fine-tuning makes real numbers.")
+    lut_lr: float = _option(5e-5, "Learning rate of the tables of hyb; 0 keeps them.")
+    batch: int = _option(4, "Samples of a batch of the fine-tuning.")
     hessians: Literal["store", "sequential"] = _option(
         "store", "Hessians of the original model (stored ones where given), or sequential: behind the quantized blocks."
     )

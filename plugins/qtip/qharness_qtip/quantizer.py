@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from qharness.quantization.base import LinearContext, ModelContext, Prepared
-from qharness.quantization.incoherence import process_model
+from qharness.distillation.slots import Slot, buffer_slot
+from qharness.distillation.training import Schedule
+from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
+from qharness.quantization.incoherence import process_model, tunable
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.refit import refit_rows
 from qharness.rounding.scale import search_scale
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
     from qharness_qtip.options import Options
 
 # The best scale hardly depends on the number of states, so it is searched with few.
-SEARCH_STATE_BITS, SEARCH_ROWS = 10, 64
+SEARCH_STATE_BITS, SEARCH_ROWS = 10, 48
+SEARCH_STEPS = ((0.9, 1.0, 1.1, 1.2), (0.95, 1.0, 1.05))
 
 
 class Qtip:
@@ -38,6 +41,7 @@ class Qtip:
         self.lut = gaussian_table() if options.code == "hyb" else None
         # The published kernels read HYB tiles in the order of tensor-core fragments, others row by row.
         self.order: TileOrder = "fragment" if options.code == "hyb" else "rows"
+        self.tuning = Schedule(options.epochs, options.batch) if options.epochs else None
         self._codes: dict[tuple[int, str], TrellisCode] = {}
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
@@ -68,6 +72,17 @@ class Qtip:
         """Return the table of the code on a device."""
         return None if self.lut is None else self.lut.to(device)
 
+    def finetune(self, block: nn.Module, context: BlockContext) -> None:
+        """Train the weights that are left, the sign vectors and the tables.
+
+        Source: Tseng et al., QTIP, arXiv 2406.11235, section 4.
+        """
+        options = self.options
+        slots = tunable(block, context, weights=options.weight_lr, signs=options.sign_lr)
+        if options.code == "hyb" and options.lut_lr:
+            slots += [_lut_slot(block, name, options.lut_lr) for name in context.quantized]
+        context.train(slots)
+
     def _code(self, state_bits: int, device: str) -> TrellisCode:
         key = (state_bits, device)
         if key not in self._codes:
@@ -90,5 +105,12 @@ class Qtip:
             order="reverse",
             damping=self.options.damping,
             rows=SEARCH_ROWS,
+            steps=SEARCH_STEPS,
         )
         return found * few.rms / code.rms
+
+
+def _lut_slot(block: nn.Module, name: str, rate: float) -> Slot:
+    layer = block.get_submodule(name)
+    assert isinstance(layer, TrellisLinear)
+    return buffer_slot(layer, "lut", rate, f"{name}.lut")
