@@ -1,4 +1,4 @@
-"""A linear layer of trellis-coded tiles with a scale per row."""
+"""A linear layer of trellis-coded tiles."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from qharness.quantization.linear import QuantizedLinear
 from qharness_kernels.trellis import Trellis, decode_states, unpack_states
 from qharness_qtip.tiles import TILE, TileOrder, from_sequences
 
-BUFFERS = ("trellis", "scales", "lut", "bias")
+BUFFERS = ("trellis", "scale", "lut", "bias")
 
 
 class TrellisLinear(QuantizedLinear):
-    """y = x W^T + b with W[i, j] = scales[i] * value(state of (i, j)).
+    """y = x W^T + b with W[i, j] = scale * value(state of (i, j)).
 
     Buffers: `trellis` int16 (out_features / 16, in_features / 16, 16 * bits), the states' bits of each tile in a ring,
-    most significant first; `scales` float16 (out_features,); `lut` float16 (512, 2), with the code `hyb` only; `bias`.
+    most significant first; `scale` float32 (1,); `lut` float16 (512, 2), with the code `hyb` only; `bias`.
     The randomized Hadamards around the layer are the artifact's runtime transforms.
 
     Args:
         payload: Shape (out_features / 16, in_features / 16, 16 * bits), int16.
-        scales: Shape (out_features,).
+        scale: Shape (1,).
         trellis: The trellis.
         code: Name of the code.
         lut: Its table, or None.
@@ -36,7 +36,7 @@ class TrellisLinear(QuantizedLinear):
     def __init__(
         self,
         payload: Tensor,
-        scales: Tensor,
+        scale: Tensor,
         trellis: Trellis,
         code: str,
         lut: Tensor | None,
@@ -47,7 +47,7 @@ class TrellisLinear(QuantizedLinear):
         self.shape, self.code, self.order = trellis, code, order
         self.out_features, self.in_features = payload.shape[0] * TILE.rows, payload.shape[1] * TILE.columns
         self.register_buffer("trellis", payload)
-        self.register_buffer("scales", scales.half())
+        self.register_buffer("scale", scale.float())
         if lut is not None:
             self.register_buffer("lut", lut.detach().half().clone())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
@@ -63,7 +63,7 @@ class TrellisLinear(QuantizedLinear):
         rows, columns = spec["out_features"], spec["in_features"]
         wanted = {
             "trellis": (rows // TILE.rows, columns // TILE.columns, TILE.columns * trellis.bits),
-            "scales": (rows,),
+            "scale": (1,),
         }
         if spec["lut_bits"]:
             wanted["lut"] = (1 << spec["lut_bits"], trellis.vector)
@@ -71,8 +71,8 @@ class TrellisLinear(QuantizedLinear):
             found = tuple(tensors[name].shape) if name in tensors else None
             if found != shape:
                 raise CorruptArtifact(f"Tensor '{name}' of a trellis layer should have shape {shape}, found {found}.")
-        payload, scales, lut, bias = (tensors.get(name) for name in BUFFERS)
-        return cls(cast(Tensor, payload), cast(Tensor, scales), trellis, spec["code"], lut, spec["order"], bias)
+        payload, scale, lut, bias = (tensors.get(name) for name in BUFFERS)
+        return cls(cast(Tensor, payload), cast(Tensor, scale), trellis, spec["code"], lut, spec["order"], bias)
 
     def spec(self) -> dict[str, Any]:
         """Return the sizes, the trellis, the code and the order of a tile's weights."""
@@ -99,11 +99,11 @@ class TrellisLinear(QuantizedLinear):
         every = torch.arange(self.shape.states, device=device)
         values = decode_states(self.code, every, None if lut is None else lut.float())
         weights = from_sequences(values[self.states()].flatten(2), self.order)
-        return weights * self.get_buffer("scales").float()[:, None]
+        return weights * self.get_buffer("scale")
 
     def stored_bits(self) -> dict[str, int]:
-        """Return the bits of the payload, the scales and the table."""
-        names = {"payload": "trellis", "scales": "scales", "codebooks": "lut"}
+        """Return the bits of the payload, the scale and the table."""
+        names = {"payload": "trellis", "scales": "scale", "codebooks": "lut"}
         buffers = self.tensors()
         return {
             purpose: buffers[name].numel() * buffers[name].element_size() * 8

@@ -27,7 +27,7 @@ class Options:
     scale: float = _option(0.0, "Standard deviation of the code over that of the weights; 0 searches it per matrix.")
     damping: float = _option(0.01, "Damping of LDLQ, as a fraction of the Hessian's mean diagonal.")
     block: int = _option(0, "Block of the Hadamards, for example 128; 0 is the whole size where one exists.")
-    refit: bool = _option(True, "Refit the scale of every row by least squares after rounding.")
+    refit: bool = _option(True, "Refit the scale by least squares after rounding.")
     epochs: int = _option(0, "Epochs of fine-tuning within each block, after every stage of its linears; 0 is none.")
     weight_lr: float = _option(5e-5, "Learning rate of the weights of a block that are not rounded yet.")
     sign_lr: float = _option(5e-4, "Learning rate of the sign vectors, which fine-tuning makes real numbers.")

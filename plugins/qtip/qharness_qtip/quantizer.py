@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from qharness.distillation.training import Schedule
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
 from qharness.quantization.incoherence import process_model, tunable
 from qharness.rounding.feedback import round_with_feedback
-from qharness.rounding.refit import refit_rows
 from qharness.rounding.scale import search_scale
 from qharness_kernels.trellis import Trellis, gaussian_table
 from qharness_qtip.code import TrellisCode
@@ -60,17 +60,17 @@ class Qtip:
         code = self._code(self.options.L, context.device)
         scale = self._scale(weight, hessian, code, context.device)
         rounded = round_with_feedback(weight / scale, hessian, code, order="reverse", damping=self.options.damping)
-        found = rounded.weight * scale
-        rows = weight.new_full((len(weight),), scale)
         if self.options.refit:
-            rows = rows * refit_rows(weight, hessian, found)
+            scale *= refit_factor(weight / scale, hessian, rounded.weight)
         return TrellisLinear(
-            rounded.indices, rows, self.trellis, self.options.code, self.lut_on(context.device), self.order, linear.bias
+            rounded.indices,
+            weight.new_tensor([scale]),
+            self.trellis,
+            self.options.code,
+            None if self.lut is None else self.lut.to(context.device),
+            self.order,
+            linear.bias,
         )
-
-    def lut_on(self, device: str) -> Tensor | None:
-        """Return the table of the code on a device."""
-        return None if self.lut is None else self.lut.to(device)
 
     def finetune(self, block: nn.Module, context: BlockContext) -> None:
         """Train the weights that are left, the sign vectors and the tables.
@@ -108,6 +108,21 @@ class Qtip:
             steps=SEARCH_STEPS,
         )
         return found * few.rms / code.rms
+
+
+def refit_factor(weight: Tensor, hessian: Tensor | None, rounded: Tensor) -> float:
+    """Return the factor f that minimises tr(E H E^T), E = weight - f rounded; 1 where that is no positive number.
+
+    Rows of an incoherent matrix are alike, so that a scale of each row is not worth its bits.
+
+    Args:
+        weight: Shape (m, n).
+        hessian: Shape (n, n); None takes the squared error.
+        rounded: Shape (m, n).
+    """
+    image = rounded if hessian is None else rounded @ hessian
+    factor = float((weight * image).sum() / (rounded * image).sum())
+    return factor if math.isfinite(factor) and factor > 0 else 1.0
 
 
 def _lut_slot(block: nn.Module, name: str, rate: float) -> Slot:
