@@ -10,11 +10,13 @@ from qharness.distillation.slots import Slot, buffer_slot
 from qharness.distillation.training import Schedule
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
 from qharness.quantization.incoherence import process_model, tunable
+from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.scale import search_scale
 from qharness_kernels.trellis import Trellis, gaussian_table
 from qharness_qtip.code import TrellisCode
 from qharness_qtip.linear import TrellisLinear
+from qharness_qtip.options import STATE_BITS
 from qharness_qtip.tiles import TileOrder
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from qharness_qtip.options import Options
 
 # The best scale hardly depends on the number of states, so it is searched with few.
-SEARCH_STATE_BITS, SEARCH_ROWS = 10, 48
-SEARCH_STEPS = ((0.9, 1.0, 1.1, 1.2), (0.95, 1.0, 1.05))
+SEARCH_STATE_BITS = 10
+SEARCH_STEPS = ((0.95, 1.05, 1.15, 1.25), (0.96, 1.0, 1.04))
 
 
 class Qtip:
@@ -37,7 +39,6 @@ class Qtip:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.trellis = Trellis(options.L, options.bits, options.vector)
         self.lut = gaussian_table() if options.code == "hyb" else None
         # The published kernels read HYB tiles in the order of tensor-core fragments, others row by row.
         self.order: TileOrder = "fragment" if options.code == "hyb" else "rows"
@@ -46,31 +47,31 @@ class Qtip:
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""
-        prepared = process_model(
-            model, context.architecture, context.seed, block=self.options.block, device=context.device
-        )
-        notes = {"trellis": f"L={self.options.L}, K={self.options.bits}, V={self.options.vector}, {self.options.code}"}
-        if self.options.L < 16:
-            notes["not_the_reference"] = f"states of {self.options.L} bits; the published method has 16"
+        options, block = self.options, self.options.hadamard_block
+        prepared = process_model(model, context.architecture, context.seed, block=block, device=context.device)
+        length = options.state_bits(context.device)
+        notes = {"trellis": f"L={length}, K={options.bits}, V={options.vector}, {options.code}"}
+        if length < STATE_BITS:
+            notes["not_the_reference"] = f"states of {length} bits; the published method has {STATE_BITS}"
         return replace(prepared, notes={**prepared.notes, **notes})
 
     def quantize(self, linear: nn.Linear, context: LinearContext) -> TrellisLinear:
-        """Round one processed linear."""
-        weight, hessian = linear.weight.detach().to(context.device).float(), context.hessian
-        code = self._code(self.options.L, context.device)
+        """Round one linear whose weight is processed already."""
+        options, hessian = self.options, context.hessian
+        weight = linear.weight.detach().to(context.device).float()
+        code = self._code(options.state_bits(context.device), context.device)
         scale = self._scale(weight, hessian, code, context.device)
-        rounded = round_with_feedback(weight / scale, hessian, code, order="reverse", damping=self.options.damping)
-        if self.options.refit:
-            scale *= refit_factor(weight / scale, hessian, rounded.weight)
-        return TrellisLinear(
-            rounded.indices,
-            weight.new_tensor([scale]),
-            self.trellis,
-            self.options.code,
-            None if self.lut is None else self.lut.to(context.device),
-            self.order,
-            linear.bias,
-        )
+        target = weight / scale
+        rounded = round_with_feedback(target, hessian, code, order="reverse", damping=options.damping)
+        if options.iterations and hessian is not None:
+            rounded = coordinate_descent(
+                target, hessian, code, rounded, iterations=options.iterations, damping=options.damping
+            )
+        if options.refit:
+            scale *= refit_factor(target, hessian, rounded.weight)
+        table = None if self.lut is None else self.lut.to(context.device)
+        stored = weight.new_tensor([scale])
+        return TrellisLinear(rounded.indices, stored, code.trellis, options.code, table, self.order, linear.bias)
 
     def finetune(self, block: nn.Module, context: BlockContext) -> None:
         """Train the weights that are left, the sign vectors and the tables.
@@ -78,34 +79,26 @@ class Qtip:
         Source: Tseng et al., QTIP, arXiv 2406.11235, section 4.
         """
         options = self.options
-        slots = tunable(block, context, weights=options.weight_lr, signs=options.sign_lr)
-        if options.code == "hyb" and options.lut_lr:
-            slots += [_lut_slot(block, name, options.lut_lr) for name in context.quantized]
+        slots = tunable(block, context, weights=options.weight_rate, signs=options.sign_rate)
+        if options.code == "hyb" and options.table_rate:
+            slots += [_lut_slot(block, name, options.table_rate) for name in context.quantized]
         context.train(slots)
 
     def _code(self, state_bits: int, device: str) -> TrellisCode:
-        key = (state_bits, device)
+        key, options = (state_bits, device), self.options
         if key not in self._codes:
-            trellis = replace(self.trellis, state_bits=state_bits)
-            self._codes[key] = TrellisCode(
-                trellis, self.options.code, self.lut, self.order, self.options.window, device
-            )
+            trellis = Trellis(state_bits, options.bits, options.vector)
+            self._codes[key] = TrellisCode(trellis, options.code, self.lut, self.order, options.window, device)
         return self._codes[key]
 
     def _scale(self, weight: Tensor, hessian: Tensor | None, code: TrellisCode, device: str) -> float:
-        spread = float(weight.square().mean().sqrt().clamp_min(1e-12))
+        size = float(weight.square().mean().sqrt().clamp_min(1e-12))
         if self.options.scale:
-            return spread / (code.rms * self.options.scale)
-        few = self._code(min(max(SEARCH_STATE_BITS, 2 * self.trellis.shift), self.options.L), device)
+            return size / (code.rms * self.options.scale)
+        length = min(max(SEARCH_STATE_BITS, 2 * code.trellis.shift), code.trellis.state_bits)
+        few, damping = self._code(length, device), self.options.damping
         found = search_scale(
-            weight,
-            hessian,
-            few,
-            start=spread / few.rms,
-            order="reverse",
-            damping=self.options.damping,
-            rows=SEARCH_ROWS,
-            steps=SEARCH_STEPS,
+            weight, hessian, few, start=size / few.rms, order="reverse", damping=damping, steps=SEARCH_STEPS
         )
         return found * few.rms / code.rms
 

@@ -7,7 +7,7 @@ from qharness.testing import QuantizerConformance
 
 class TestHybrid(QuantizerConformance):
     module = "qharness_qtip"
-    options = {"L": 9, "window": 64, "scale": 1.0}  # noqa: RUF012
+    options = {"L": 9, "window": 64, "scale": 1.0, "iterations": 0}  # noqa: RUF012
 
 
 class TestComputed(QuantizerConformance):

@@ -55,7 +55,7 @@ def _loaded(hidden=48, intermediate=80):
 def _quantize(host, folder, loaded, **options):
     record = host.get(QuantizerRecord, "qtip")
     quantize_model(
-        loaded, record, Options(**{"L": 8, "window": 32, "scale": 1.0, **options}), host=host,
+        loaded, record, Options(**{"L": 8, "window": 32, "scale": 1.0, "iterations": 0, **options}), host=host,
         calibration=Corpus(TOKENS, "random"), hessians=None, seed=0, device="cpu", work=folder / "work",
         out=folder / "out", store_dtype=torch.float32,
     )  # fmt: skip
@@ -101,7 +101,7 @@ def test_without_its_hadamards_a_model_is_refused(host):
 
 def test_fine_tuning_brings_the_model_nearer_and_trains_the_tables(host, tmp_path):
     original = _logits(_loaded().model)
-    rates = dict(weight_lr=1e-3, sign_lr=3e-3, lut_lr=3e-3, batch=2)
+    rates = dict(weight_rate=1e-3, sign_rate=3e-3, table_rate=3e-3, batch=2)
     paths = [_quantize(host, tmp_path / str(epochs), _loaded(), epochs=epochs, **rates) for epochs in (0, 6)]
     plain, tuned = (_read(host, path) for path in paths)
     assert _divergence(original, _logits(tuned)) < 0.8 * _divergence(original, _logits(plain))
@@ -119,15 +119,15 @@ def _proxy(options, rows=64, columns=96):
 
 def test_the_searched_scale_is_as_good_as_the_best_fixed_one():
     """Up to the noise of a small matrix: neighbouring scales differ by two percent either way."""
-    fixed = dict(L=9, window=32, code="3inst")
+    fixed = dict(L=9, window=32, code="3inst", iterations=0)
     best = min(_proxy(Options(**fixed, refit=False, scale=scale)) for scale in (0.7, 0.8, 0.9, 1.0, 1.1, 1.2))
     searched = _proxy(Options(**fixed, refit=False))
     assert searched < 1.02 * best
     assert _proxy(Options(**fixed)) < searched
 
 
-def test_error_feedback_and_more_states_help():
-    options = dict(window=64, scale=1.0, code="mul1")
+def test_error_feedback_more_states_and_descent_help():
+    options = dict(window=64, scale=1.0, code="mul1", iterations=0)
     problem = make_problem(64, 96, bias=False)
     without = Qtip(Options(**options, L=8)).quantize(
         problem.linear, LinearContext("layer", None, None, torch.Generator(), "cpu")
@@ -136,6 +136,13 @@ def test_error_feedback_and_more_states_help():
     feedback = _proxy(Options(**options, L=8))
     assert feedback < 0.9 * plain
     assert _proxy(Options(**options, L=12)) < 0.97 * feedback
+    assert _proxy(Options(**{**options, "iterations": 2}, L=8)) < 0.97 * feedback
+
+
+def test_a_cpu_gets_fewer_states_unless_told():
+    assert Options().state_bits("cpu") == 12 and Options().state_bits("cuda:0") == 16
+    assert Options(L=14).state_bits("cpu") == Options(L=14).state_bits("cuda:0") == 14
+    assert Options(bits=4).state_bits("cpu") == 16
 
 
 @pytest.mark.parametrize("sizes", [(40, 64), (64, 40)])
