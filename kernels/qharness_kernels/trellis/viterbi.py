@@ -1,4 +1,4 @@
-"""Viterbi search in a bitshift trellis, in torch.
+"""Viterbi search in a bitshift trellis: in torch here, in Triton (`trellis.triton`) on a GPU.
 
 A state's predecessors share its L - k upper bits h as their lower bits (k = K V), so one step is
 cost'(h, n) = min over p of cost(p, h) + |x - f(h, n)|^2: a minimum over the oldest k bits, and a broadcast over the
@@ -10,6 +10,8 @@ once more. The term |x|^2 is the same for all and left out.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,11 @@ from qharness_kernels.trellis.shape import Trellis
 
 CONTIGUOUS_BITS = 6
 CPU_STATES, DEVICE_STATES = 1 << 19, 1 << 24
+
+
+def has_triton(device: torch.device) -> bool:
+    """Return whether the search runs in Triton on that device."""
+    return device.type == "cuda" and find_spec("triton") is not None
 
 
 class Search:
@@ -53,11 +60,17 @@ class Search:
             States, shape (B, T / V), int32.
         """
         size = self.batch(sequences.device)
+        walk = self._walk_on_device if has_triton(sequences.device) else self._walk
         parts = [
-            self._walk(sequences[i : i + size], None if ends is None else ends[i : i + size].long())
+            walk(sequences[i : i + size], None if ends is None else ends[i : i + size].long())
             for i in range(0, len(sequences), size)
         ]
         return torch.cat(parts) if parts else torch.empty(0, 0, dtype=torch.int32)
+
+    def _walk_on_device(self, sequences: Tensor, ends: Tensor | None) -> Tensor:
+        from qharness_kernels.trellis.triton import best_walks
+
+        return best_walks(self.trellis, self.values, sequences, ends)
 
     def _walk(self, sequences: Tensor, ends: Tensor | None) -> Tensor:
         trellis, device = self.trellis, sequences.device

@@ -191,3 +191,35 @@ def test_every_tile_bites_its_tail_and_more_bits_bring_less_error(name: str, bit
 def test_distortion_of_the_full_trellis(name: str, gate: float) -> None:
     """L = 16, two bits, 512 tiles of normal numbers at scale 1: the published distortions."""
     assert _distortion(name, Trellis(16, 2, 2 if name == "hyb" else 1), 512) <= gate
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    "trellis", [Trellis(16, 2, 2), Trellis(16, 2, 1), Trellis(16, 4, 1), Trellis(12, 3, 2)], ids=str
+)
+def test_the_triton_search_finds_walks_as_good_as_the_reference(trellis: Trellis) -> None:
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(trellis.states, trellis.vector, generator=generator)
+    sequences = torch.randn(6, 256, generator=generator)
+    ends = torch.randint(0, trellis.heads, (6,), generator=generator)
+    for bound in (None, ends):
+        errors = []
+        for device in ("cpu", "cuda"):
+            there = None if bound is None else bound.to(device)
+            walks = Search(trellis, values.to(device)).best_walks(sequences.to(device), there).cpu()
+            assert ((walks[:, :-1] & (trellis.heads - 1)) == walks[:, 1:] >> trellis.shift).all()
+            errors.append((values[walks.long()].flatten(1) - sequences).square().sum(1))
+        torch.testing.assert_close(errors[1], errors[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_distortion_on_a_gpu() -> None:
+    trellis = Trellis(16, 2, 2)
+    values = decode_states("hyb", torch.arange(trellis.states), gaussian_table().float()).cuda()
+    rms = values.square().mean().sqrt()
+    numbers = torch.randn(4096, 256, generator=torch.Generator().manual_seed(1)).cuda()
+    states = tail_biting_walks(Search(trellis, values), numbers * rms, 256)
+    assert is_tail_biting(states, trellis).all()
+    assert float((values[states.long()].flatten(1) / rms - numbers).square().mean()) <= 0.0710
