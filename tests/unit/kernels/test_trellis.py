@@ -167,7 +167,7 @@ def test_impossible_trellises_are_refused(length: int, bits: int, vector: int) -
 
 
 def _distortion(name: str, trellis: Trellis, tiles: int, window: int = 256) -> float:
-    """Mean squared error of tail-biting walks on normal numbers, in units of their variance, at scale 1."""
+    """Squared error of tail-biting walks on normal numbers at scale 1, as a fraction of the numbers' own square."""
     lut = gaussian_table().float() if name == "hyb" else None
     values = decode_states(name, torch.arange(trellis.states), lut)
     rms = values.square().mean().sqrt()
@@ -175,7 +175,7 @@ def _distortion(name: str, trellis: Trellis, tiles: int, window: int = 256) -> f
     states = tail_biting_walks(Search(trellis, values), numbers * rms, window)
     assert is_tail_biting(states, trellis).all()
     assert pack_states(states, trellis).numel() * 16 == numbers.numel() * trellis.bits
-    return float((values[states.long()].flatten(1) / rms - numbers).square().mean())
+    return float((values[states.long()].flatten(1) / rms - numbers).square().mean() / numbers.square().mean())
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,13 @@ def test_every_tile_bites_its_tail_and_more_bits_bring_less_error(name: str, bit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "gate"), [("3inst", 0.0680), ("mul1", 0.0680), ("1mad", 0.0690), ("hyb", 0.0710)])
+@pytest.mark.parametrize(("name", "gate"), [("3inst", 0.0690), ("mul1", 0.0690), ("1mad", 0.0695), ("hyb", 0.0710)])
 def test_distortion_of_the_full_trellis(name: str, gate: float) -> None:
-    """L = 16, two bits, 512 tiles of normal numbers at scale 1: the published distortions."""
+    """L = 16, two bits, 512 tiles; the standard error is 0.0003.
+
+    QTIP's table 1 has 0.069 for 1MAD and 3INST and 0.071 for HYB. Without any ends to meet, on sequences of 8192, 3INST
+    comes to 0.0686: no search in this trellis does better.
+    """
     assert _distortion(name, Trellis(16, 2, 2 if name == "hyb" else 1), 512) <= gate
 
 
