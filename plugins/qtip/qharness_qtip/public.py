@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from qharness.errors import UsageError
+from qharness_kernels.trellis import LUT_BITS, Trellis
 
 LANES = 32
 
 
-def has_kernel_layout(code: str, state_bits: int) -> bool:
-    """Return whether the authors' kernels read this code, so that its bytes are moved."""
-    return code == "hyb" and state_bits == 16
+def has_kernel_layout(code: str, trellis: Trellis, table: Tensor | None) -> bool:
+    """Return whether the authors' kernels read this code: then its bytes are moved, and tiles are in fragment order."""
+    return code == "hyb" and trellis.state_bits == 16 and table is not None and len(table) == 1 << LUT_BITS
 
 
 def to_public(payload: Tensor, *, moved: bool) -> Tensor:
