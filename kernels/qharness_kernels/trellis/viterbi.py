@@ -44,6 +44,13 @@ class Search:
             for new in range(shift, (self.phases + 1) * shift, shift)
         ]
 
+        # Where in the minima of each phase the heads lie.
+        heads, width = torch.arange(trellis.heads, device=values.device), length - shift
+        self._places = [
+            ((heads & ((1 << new) - 1)) << (width - new)) | (heads >> new)
+            for new in range(shift, (self.phases + 1) * shift, shift)
+        ]
+
     def batch(self, device: torch.device) -> int:
         """Return how many sequences are searched at once on that device."""
         return max(1, (CPU_STATES if device.type == "cpu" else DEVICE_STATES) // self.trellis.states)
@@ -112,19 +119,12 @@ class Search:
             else:
                 states = oldest + heads[:, None]
             error = (self.values[states] - steps[t][:, None]).square().sum(-1)
-            cost = error + minima[t].gather(1, self._place(states >> trellis.shift, t))
+            own = states >> trellis.shift
+            cost = error + minima[t].gather(1, self._places[(t - 1) % self.phases][own] if t else own)
             state = states.gather(1, cost.argmin(1, keepdim=True))[:, 0]
             found[t] = state
             heads = state >> trellis.shift
         return found.T
-
-    def _place(self, heads: Tensor, t: int) -> Tensor:
-        """Return where in `minima[t]` the heads lie."""
-        if t == 0:
-            return heads
-        new = ((t - 1) % self.phases + 1) * self.trellis.shift
-        width = self.trellis.state_bits - self.trellis.shift
-        return ((heads & ((1 << new) - 1)) << (width - new)) | (heads >> new)
 
 
 def tail_biting_walks(search: Search, sequences: Tensor, window: int) -> Tensor:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from qharness_qtip.options import Options
 
 # The best scale hardly depends on the number of states, so it is searched with few.
-SEARCH_STATE_BITS = 10
-SEARCH_STEPS = ((0.95, 1.05, 1.15, 1.25), (0.96, 1.0, 1.04))
+SEARCH_STATE_BITS, SEARCH_ROWS = 10, 64
+SEARCH_STEPS = ((1.0, 1.07, 1.14, 1.22),)
 
 
 class Qtip:
@@ -98,7 +98,14 @@ class Qtip:
         length = min(max(SEARCH_STATE_BITS, 2 * code.trellis.shift), code.trellis.state_bits)
         few, damping = self._code(length, device), self.options.damping
         found = search_scale(
-            weight, hessian, few, start=size / few.rms, order="reverse", damping=damping, steps=SEARCH_STEPS
+            weight,
+            hessian,
+            few,
+            start=size / few.rms,
+            order="reverse",
+            damping=damping,
+            rows=SEARCH_ROWS,
+            steps=SEARCH_STEPS,
         )
         return found * few.rms / code.rms
 
