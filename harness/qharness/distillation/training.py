@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from qharness.distillation.slots import Slot
+from qharness.distillation.state import Progress, load_state, save_state
 from qharness.errors import UsageError
 
 
@@ -48,6 +50,7 @@ def train(
     *,
     seed: int,
     device: str,
+    state: Path | None = None,
     finished: Callable[[int], None] = lambda epoch: None,
 ) -> Trained:
     """Train tensors to lower a loss and leave the best state, as measured on held-out batches, in their slots.
@@ -61,6 +64,7 @@ def train(
         schedule: Epochs, accumulation, early stopping.
         seed: Seed of the order of the batches.
         device: Device of the training.
+        state: File that holds the state after each epoch; a second call goes on where the first was stopped.
         finished: Called with the number of each finished epoch.
 
     Raises:
@@ -74,30 +78,35 @@ def train(
     for slot in slots:
         slot.write(leaves[slot.name])
     optimizer = torch.optim.Adam([{"params": [leaves[slot.name]], "lr": slot.rate} for slot in slots])
-    generator = torch.Generator().manual_seed(seed)
 
     def measure() -> float:
         with torch.no_grad():
             return sum(float(loss(batch)) for batch in held_out) / len(held_out)
 
-    kept, best_epoch = originals, 0
+    kept = originals
     try:
-        before = best = measure()
-        for epoch in range(1, schedule.epochs + 1):
+        resumed = load_state(state, leaves, optimizer) if state else None
+        if resumed:
+            progress, kept = resumed[0], resumed[1] or originals
+        else:
+            start = measure()
+            progress = Progress(before=start, best=start)
+        while progress.epoch < schedule.epochs and progress.epoch - progress.best_epoch < schedule.patience:
+            generator = torch.Generator().manual_seed((seed + progress.epoch) % 2**63)
             order = torch.randperm(held_out.start, generator=generator).tolist()
-            for start in range(0, len(order), schedule.accumulate):
-                span = order[start : start + schedule.accumulate]
+            for first in range(0, len(order), schedule.accumulate):
+                span = order[first : first + schedule.accumulate]
                 optimizer.zero_grad(set_to_none=True)
                 for batch in span:
                     (loss(batch) / len(span)).backward()
                 optimizer.step()
-            now = measure()
-            if now < best:
-                best, best_epoch = now, epoch
+            now, progress.epoch = measure(), progress.epoch + 1
+            if now < progress.best:
+                progress.best, progress.best_epoch = now, progress.epoch
                 kept = {name: leaf.detach().clone() for name, leaf in leaves.items()}
-            finished(epoch)
-            if epoch - best_epoch >= schedule.patience:
-                break
+            if state:
+                save_state(state, progress, leaves, kept, optimizer)
+            finished(progress.epoch)
     except BaseException:
         kept = originals
         raise
@@ -107,4 +116,4 @@ def train(
             if found is not original:
                 found = found.to(original.device, slot.dtype or original.dtype)
             slot.write(found)
-    return Trained(before, best, best_epoch)
+    return Trained(progress.before, progress.best, progress.best_epoch)

@@ -113,8 +113,27 @@ class Tunes(Protocol):
         """Train what the method leaves free, after each stage of linears of the block was quantized."""
 
 
+@runtime_checkable
+class TunesWhole(Protocol):
+    """A quantizer that can also fine-tune the whole model once it is quantized.
+
+    Attributes:
+        whole_tuning: Epochs and batches; None does not fine-tune.
+    """
+
+    whole_tuning: Schedule | None
+
+    def trained(
+        self, model: PreTrainedModel, architecture: Architecture, tensors: MutableMapping[str, Tensor]
+    ) -> Sequence[Slot]:
+        """Return what is trained end to end: transform tensors, buffers of quantized layers, an untied head."""
+
+
 class Quantizer(Protocol):
-    """A quantization method with its options bound; one that is `Tunes` as well is fine-tuned within blocks."""
+    """A quantization method with its options bound.
+
+    One that is `Tunes` as well is fine-tuned within blocks, one that is `TunesWhole` end to end.
+    """
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Change the model in place before its linears are quantized (fold norms, rotate), or do nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -164,6 +164,32 @@ def tunable(block: nn.Module, context: BlockContext, *, weights: float, signs: f
     vectors = {_signs_name(names, first[name], "input"): None for name in context.quantized}
     vectors |= {_signs_name(names, name, "output"): None for name in context.quantized}
     return slots + [tensor_slot(context.tensors, name.replace("*", index), signs, torch.float16) for name in vectors]
+
+
+def tunable_whole(
+    model: PreTrainedModel,
+    architecture: Architecture,
+    tensors: MutableMapping[str, Tensor],
+    *,
+    weights: float,
+    signs: float,
+) -> list[Slot]:
+    """Return what incoherence processing leaves free end to end: all sign vectors, and the head where it is not tied.
+
+    Args:
+        model: The quantized model.
+        architecture: Where its head is.
+        tensors: Tensors of the runtime transforms.
+        weights: Learning rate of the head.
+        signs: Learning rate of the sign vectors.
+
+    Source: Tseng et al., QuIP#, arXiv 2402.04396, section 5; the norms that it trains too multiply the same inputs as
+    the sign vectors behind them.
+    """
+    slots = [tensor_slot(tensors, name, signs, torch.float16) for name in sorted(tensors)]
+    if not model.config.tie_word_embeddings:
+        slots.append(parameter_slot(architecture.module(model, architecture.head), "weight", weights, "head"))
+    return slots
 
 
 def _signs_name(architecture: Architecture, linear: str, side: str) -> str:

@@ -19,7 +19,7 @@ from qharness.calibration.walk import first_inputs, on_device
 from qharness.distillation.block import computing_in_float32
 from qharness.errors import MissingData, QharnessError, UnsupportedArchitecture
 from qharness.models.architecture import Architecture, architecture_of
-from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared, Quantizer, Tunes
+from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared, Quantizer, Tunes, TunesWhole
 from qharness.quantization.checkpoint import QuantizedBlock, load_block, save_block
 from qharness.quantization.observations import NoObservations, Observations, Seen, StoredHessians, WalkedInputs
 from qharness.quantization.provenance import Meter, PluginVersion, plugin_version
@@ -122,6 +122,14 @@ def quantize_model(
         tuning = _tuning(job, calibration)
         quantized, measured = job.run(_observations(job, options, calibration, hessians), tuning, progress)
         meter.lap("quantize")
+        notes = dict(prepared.notes)
+        if tuning and isinstance(quantizer, TunesWhole) and quantizer.whole_tuning:
+            with _blame(plugin, "trained", loaded.reference):
+                slots = quantizer.trained(loaded.model, architecture, tensors)
+                state = folder / "end-to-end.safetensors"
+                schedule = quantizer.whole_tuning
+                notes["end_to_end"] = tuning.train_whole(loaded.model, architecture, slots, schedule, state, progress)
+            meter.lap("end to end")
     for parameter in loaded.model.parameters():
         if parameter.element_size() > store_dtype.itemsize:
             parameter.data = parameter.data.to(store_dtype)
@@ -143,7 +151,7 @@ def quantize_model(
             "seed": seed,
             "nominal_bits": record.nominal_bits(options),
             "layers": measured,
-            "notes": dict(prepared.notes),
+            "notes": notes,
             **meter.describe(),
         },
     )
@@ -213,11 +221,15 @@ class _Job:
             for name in stage:
                 done.linears[name].cache_weight(True)
                 replace_module(block, name, done.linears[name])
-            if tuning:
+            if tuning and self._tunes_blocks:
                 done.measured[stage[-1]] |= self._tune(block, prefix, tuple(done.linears), tuning)
         if tuning:
             done.changed.update(tuning.changed(block, prefix))
         return done
+
+    @property
+    def _tunes_blocks(self) -> bool:
+        return isinstance(self.quantizer, Tunes) and self.quantizer.tuning is not None
 
     def _tune(self, block: nn.Module, prefix: str, quantized: tuple[str, ...], tuning: BlockTuning) -> dict[str, float]:
         started = time.monotonic()
@@ -291,11 +303,12 @@ def _observations(job: _Job, options: Any, calibration: Corpus | None, hessians:
 
 
 def _tuning(job: _Job, calibration: Corpus | None) -> BlockTuning | None:
-    if not isinstance(job.quantizer, Tunes) or job.quantizer.tuning is None:
+    within = job.quantizer.tuning if isinstance(job.quantizer, Tunes) else None
+    schedule = within or (job.quantizer.whole_tuning if isinstance(job.quantizer, TunesWhole) else None)
+    if schedule is None:
         return None
     if calibration is None:
         raise MissingData(f"'{job.record.name}' fine-tunes with text and none was given; name some with `--text`.")
-    schedule = job.quantizer.tuning
     return BlockTuning(job.model, job.architecture, calibration.tokens, schedule, job.tensors, job.seed, job.device)
 
 

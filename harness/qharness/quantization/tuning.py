@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qharness.calibration.walk import BlockInputs, first_inputs, forward_block
 from qharness.distillation.block import tune_block
+from qharness.distillation.model import Teacher, memory_needed, tune_model
 from qharness.distillation.slots import Slot
 from qharness.distillation.training import Schedule, Trained
 from qharness.quantization.seeding import seed_of
@@ -24,7 +26,7 @@ PARAMETER = "parameter:"
 
 
 class BlockTuning:
-    """The walk of a fine-tuning over the blocks.
+    """The walk of a fine-tuning over the blocks, with the original model's inputs and outputs of each.
 
     Args:
         model: The prepared model, its transforms attached.
@@ -47,6 +49,7 @@ class BlockTuning:
         device: str,
     ) -> None:
         self.schedule, self.tensors, self.seed, self.device = schedule, tensors, seed, device
+        self.tokens = tokens.split(schedule.batch)
         self.inputs = first_inputs(model, architecture, tokens, schedule.batch * tokens.shape[1])
         self._targets: BlockInputs | None = None
 
@@ -64,6 +67,35 @@ class BlockTuning:
         """Go on to the next block, with the original model's inputs."""
         assert self._targets is not None
         self.inputs, self._targets = self._targets, None
+
+    def train_whole(
+        self,
+        model: PreTrainedModel,
+        architecture: Architecture,
+        slots: Sequence[Slot],
+        schedule: Schedule,
+        state: Path,
+        progress: Callable[[int, int, str], None],
+    ) -> dict[str, float]:
+        """Train tensors of the quantized model, after the last block, against the original one's distributions.
+
+        What it needs is said before it starts. The model is on the device while it trains.
+        """
+        norm, head = (architecture.module(model, name) for name in (architecture.final_norm, architecture.head))
+        teacher = Teacher(norm, head, self.inputs.hidden, self.device)
+        batch, length = self.tokens[0].shape
+        count = sum(slot.read().numel() for slot in slots)
+        needed = memory_needed(model, architecture, batch, length, count) / 2**30
+        epochs = schedule.epochs
+        label = f"end to end: {count:,} numbers trained, about {needed:.1f} GiB on {self.device}"
+        progress(0, epochs, label)
+        model.to(self.device)
+        trained = tune_model(
+            model, self.tokens, teacher, slots, schedule, seed=seed_of(self.seed, "end to end") % 2**32,
+            device=self.device, state=state, finished=lambda epoch: progress(epoch, epochs, label),
+        )  # fmt: skip
+        model.to("cpu")
+        return {"before": trained.before, "after": trained.after, "epoch": trained.epoch, "GiB_estimated": needed}
 
     def changed(self, block: nn.Module, prefix: str) -> dict[str, Tensor]:
         """Return what training may have changed besides the quantized linears, for the checkpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from qharness.distillation.training import Schedule
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
-from qharness.quantization.incoherence import process_model, tunable
+from qharness.quantization.incoherence import process_model, tunable, tunable_whole
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.refit import refit_rows
@@ -20,6 +21,8 @@ from qharness_quip_sharp.linear import LatticeLinear
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from qharness.distillation.slots import Slot
+    from qharness.models.architecture import Architecture
     from qharness_quip_sharp.options import Options
 
 
@@ -32,7 +35,11 @@ class QuipSharp:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.tuning = Schedule(options.epochs, options.batch, options.accumulate) if options.epochs else None
+        self.tuning = self._schedule(options.epochs)
+        self.whole_tuning = self._schedule(options.whole_epochs)
+
+    def _schedule(self, epochs: int) -> Schedule | None:
+        return Schedule(epochs, self.options.batch, self.options.accumulate) if epochs else None
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""
@@ -73,6 +80,13 @@ class QuipSharp:
     def finetune(self, block: nn.Module, context: BlockContext) -> None:
         """Train the weights not quantized yet and the sign vectors."""
         context.train(tunable(block, context, weights=self.options.weight_rate, signs=self.options.sign_rate))
+
+    def trained(
+        self, model: PreTrainedModel, architecture: Architecture, tensors: MutableMapping[str, Tensor]
+    ) -> list[Slot]:
+        """Return the sign vectors and an untied head."""
+        rates = {"weights": self.options.whole_weight_rate, "signs": self.options.whole_sign_rate}
+        return tunable_whole(model, architecture, tensors, **rates)
 
 
 def padded(weight: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
