@@ -38,7 +38,12 @@ class Options:
     weight_rate: float = _option(5e-5, "Learning rate of the weights that are not quantized yet.")
     sign_rate: float = _option(5e-4, "Learning rate of the sign vectors.")
     table_rate: float = _option(5e-5, "Learning rate of the tables of hyb; 0 keeps them.")
+    whole_epochs: int = _option(0, "Epochs of fine-tuning end to end; 0 does none, the authors use 4.")
+    whole_weight_rate: float = _option(1e-5, "Its learning rate of the head, where that is not tied.")
+    whole_sign_rate: float = _option(1e-4, "Its learning rate of the sign vectors.")
+    whole_table_rate: float = _option(1e-5, "Its learning rate of the tables of hyb; 0 keeps them.")
     batch: int = _option(4, "Samples per batch of the fine-tuning.")
+    accumulate: int = _option(2, "Batches per step of its optimizer.")
     hessians: Literal["store", "sequential"] = _option(
         "store", "Hessians of the original model; or sequential, behind the quantized blocks."
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import MutableMapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qharness.distillation.slots import Slot, buffer_slot
 from qharness.distillation.training import Schedule
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
-from qharness.quantization.incoherence import process_model, tunable
+from qharness.quantization.incoherence import process_model, tunable, tunable_whole
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.scale import search_scale
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+    from qharness.models.architecture import Architecture
     from qharness_qtip.options import Options
 
 # The best scale hardly depends on the number of states, so it is searched with few.
@@ -42,8 +44,12 @@ class Qtip:
         self.lut = gaussian_table() if options.code == "hyb" else None
         # The published kernels read HYB tiles in the order of tensor-core fragments, others row by row.
         self.order: TileOrder = "fragment" if options.code == "hyb" else "rows"
-        self.tuning = Schedule(options.epochs, options.batch) if options.epochs else None
+        self.tuning = self._schedule(options.epochs)
+        self.whole_tuning = self._schedule(options.whole_epochs)
         self._codes: dict[tuple[int, str], TrellisCode] = {}
+
+    def _schedule(self, epochs: int) -> Schedule | None:
+        return Schedule(epochs, self.options.batch, self.options.accumulate) if epochs else None
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""
@@ -81,8 +87,21 @@ class Qtip:
         options = self.options
         slots = tunable(block, context, weights=options.weight_rate, signs=options.sign_rate)
         if options.code == "hyb" and options.table_rate:
-            slots += [_lut_slot(block, name, options.table_rate) for name in context.quantized]
+            slots += [table_slot(block, name, options.table_rate) for name in context.quantized]
         context.train(slots)
+
+    def trained(
+        self, model: PreTrainedModel, architecture: Architecture, tensors: MutableMapping[str, Tensor]
+    ) -> list[Slot]:
+        """Return the sign vectors, the tables and an untied head."""
+        options = self.options
+        slots = tunable_whole(
+            model, architecture, tensors, weights=options.whole_weight_rate, signs=options.whole_sign_rate
+        )
+        if options.code == "hyb" and options.whole_table_rate:
+            names = architecture.linears(model.config.num_hidden_layers)
+            slots += [table_slot(model, name, options.whole_table_rate) for name in names]
+        return slots
 
     def _code(self, state_bits: int, device: str) -> TrellisCode:
         key, options = (state_bits, device), self.options
@@ -125,7 +144,8 @@ def refit_factor(weight: Tensor, hessian: Tensor | None, rounded: Tensor) -> flo
     return factor if math.isfinite(factor) and factor > 0 else 1.0
 
 
-def _lut_slot(block: nn.Module, name: str, rate: float) -> Slot:
-    layer = block.get_submodule(name)
+def table_slot(parent: nn.Module, name: str, rate: float) -> Slot:
+    """Return the slot of the table of a quantized linear, named relative to `parent`."""
+    layer = parent.get_submodule(name)
     assert isinstance(layer, TrellisLinear)
     return buffer_slot(layer, "lut", rate, f"{name}.lut")

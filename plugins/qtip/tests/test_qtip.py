@@ -102,11 +102,15 @@ def test_without_its_hadamards_a_model_is_refused(host):
 def test_fine_tuning_brings_the_model_nearer_and_trains_the_tables(host, tmp_path):
     original = _logits(_loaded().model)
     rates = dict(weight_rate=1e-3, sign_rate=3e-3, table_rate=3e-3, batch=2)
-    paths = [_quantize(host, tmp_path / str(epochs), _loaded(), epochs=epochs, **rates) for epochs in (0, 6)]
-    plain, tuned = (_read(host, path) for path in paths)
-    assert _divergence(original, _logits(tuned)) < 0.8 * _divergence(original, _logits(plain))
-    tables = [model.model.layers[0].self_attn.q_proj.lut for model in (plain, tuned)]
-    assert tables[0].dtype == tables[1].dtype == torch.float16 and not torch.equal(*tables)
+    whole = dict(whole_epochs=4, whole_sign_rate=3e-3, whole_table_rate=1e-3)
+    stages = [{}, {"epochs": 5}, {"epochs": 5, **whole}]
+    paths = [_quantize(host, tmp_path / str(i), _loaded(), **rates, **stage) for i, stage in enumerate(stages)]
+    plain, tuned, finished = (_read(host, path) for path in paths)
+    divergences = [_divergence(original, _logits(model)) for model in (plain, tuned, finished)]
+    assert divergences[1] < 0.8 * divergences[0] and divergences[2] < 0.95 * divergences[1]
+    tables = [model.model.layers[0].self_attn.q_proj.lut for model in (plain, tuned, finished)]
+    assert {table.dtype for table in tables} == {torch.float16}
+    assert not torch.equal(tables[0], tables[1]) and not torch.equal(tables[1], tables[2])
     assert json.loads((paths[0] / "manifest.json").read_text())["notes"]["not_the_reference"].startswith("states of 8")
 
 
