@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from qharness.artifacts.digest import files_digest
 from qharness.artifacts.tensorfiles import weight_files
 from qharness.errors import CorruptArtifact, UnsupportedArchitecture, UsageError
 from qharness.models.architecture import ARCHITECTURES, head_dim_of
-from qharness.models.hub import load_tokenizer, quiet_loading, torch_dtype
-from qharness.models.loaded import LoadedModel, LoadRequest
+from qharness.models.dense import dense_model
+from qharness.models.hub import torch_dtype
 from qharness_quip_sharp.public import public_weight
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+    from qharness.models.loaded import LoadedModel, LoadRequest
 
 VERSION = 1
 FUSED = {"self_attn.qkv_proj": ("q_proj", "k_proj", "v_proj"), "mlp.upgate_proj": ("up_proj", "gate_proj")}
@@ -32,7 +33,7 @@ def load_public(request: LoadRequest) -> LoadedModel:
         UnsupportedArchitecture: The model is no Llama or Mistral, or uses options that were withdrawn.
         UsageError: Transforms are to be ablated: they are folded into the dense weights.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     if request.ablate:
         raise UsageError(f"{request.reference} is loaded with its transforms folded in; drop `--ablate`.")
@@ -46,27 +47,8 @@ def load_public(request: LoadRequest) -> LoadedModel:
     named = torch_dtype(request.dtype)
     dtype = named if isinstance(named, torch.dtype) else torch.float16
     state = _dense(_read(folder), config, float(params.get("resid_scale_override", -1)), dtype)
-    with quiet_loading(), torch.device("meta"):
-        plain: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
-    with quiet_loading():
-        try:
-            model, report = type(plain).from_pretrained(
-                None, config=config, state_dict=state, dtype=dtype, attn_implementation="sdpa",
-                output_loading_info=True,
-            )  # fmt: skip
-        except RuntimeError as error:
-            raise CorruptArtifact(f"{folder} holds tensors of unexpected sizes; download it again.") from error
-    absent = sorted(report["missing_keys"])
-    if absent:
-        raise CorruptArtifact(f"{folder} lacks the weight '{absent[0]}' ({len(absent)} in all); download it again.")
-    return LoadedModel(
-        model=model.eval().to(torch.device(request.device)),
-        tokenizer=load_tokenizer(str(folder), local=True, trust_remote_code=request.trust_remote_code),
-        reference=request.reference,
-        digest=files_digest(folder),
-        dtype=dtype,
-        notice=f"The weights come from a public QuIP# checkpoint ({params['codebook']}): {folder.name}.",
-    )
+    notice = f"The weights come from a public QuIP# checkpoint ({params['codebook']}): {folder.name}."
+    return dense_model(request, config, state, dtype, notice)
 
 
 def _check(folder: Path, raw: dict[str, Any]) -> None:

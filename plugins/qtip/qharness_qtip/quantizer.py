@@ -1,0 +1,151 @@
+"""QTIP: incoherence processing, then LDLQ with tiles of a trellis code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import MutableMapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from qharness.distillation.slots import Slot, buffer_slot
+from qharness.distillation.training import Schedule
+from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
+from qharness.quantization.incoherence import process_model, tunable, tunable_whole
+from qharness.rounding.descent import coordinate_descent
+from qharness.rounding.feedback import round_with_feedback
+from qharness.rounding.scale import search_scale
+from qharness_kernels.trellis import Trellis, gaussian_table
+from qharness_qtip.code import TrellisCode
+from qharness_qtip.linear import TrellisLinear
+from qharness_qtip.options import STATE_BITS
+from qharness_qtip.tiles import TileOrder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from qharness.models.architecture import Architecture
+    from qharness_qtip.options import Options
+
+# The best scale hardly depends on the number of states, so it is searched with few.
+SEARCH_STATE_BITS, SEARCH_ROWS = 10, 64
+SEARCH_STEPS = ((1.0, 1.07, 1.14, 1.22),)
+
+
+class Qtip:
+    """QTIP.
+
+    Args:
+        options: Options of the method.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.lut = gaussian_table() if options.code == "hyb" else None
+        # The published kernels read HYB tiles in the order of tensor-core fragments, others row by row.
+        self.order: TileOrder = "fragment" if options.code == "hyb" else "rows"
+        self.tuning = self._schedule(options.epochs)
+        self.whole_tuning = self._schedule(options.whole_epochs)
+        self._codes: dict[tuple[int, str], TrellisCode] = {}
+
+    def _schedule(self, epochs: int) -> Schedule | None:
+        return Schedule(epochs, self.options.batch, self.options.accumulate) if epochs else None
+
+    def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
+        """Put a randomized Hadamard on both sides of every linear."""
+        options, block = self.options, self.options.hadamard_block
+        prepared = process_model(model, context.architecture, context.seed, block=block, device=context.device)
+        length = options.state_bits(context.device)
+        notes = {"trellis": f"L={length}, K={options.bits}, V={options.vector}, {options.code}"}
+        if length < STATE_BITS:
+            notes["not_the_reference"] = f"states of {length} bits; the published method has {STATE_BITS}"
+        return replace(prepared, notes={**prepared.notes, **notes})
+
+    def quantize(self, linear: nn.Linear, context: LinearContext) -> TrellisLinear:
+        """Round one linear whose weight is processed already."""
+        options, hessian = self.options, context.hessian
+        weight = linear.weight.detach().to(context.device).float()
+        code = self._code(options.state_bits(context.device), context.device)
+        scale = self._scale(weight, hessian, code, context.device)
+        target = weight / scale
+        rounded = round_with_feedback(target, hessian, code, order="reverse", damping=options.damping)
+        if options.iterations and hessian is not None:
+            rounded = coordinate_descent(
+                target, hessian, code, rounded, iterations=options.iterations, damping=options.damping
+            )
+        if options.refit:
+            scale *= refit_factor(target, hessian, rounded.weight)
+        table = None if self.lut is None else self.lut.to(context.device)
+        stored = weight.new_tensor([scale])
+        return TrellisLinear(rounded.indices, stored, code.trellis, options.code, table, self.order, linear.bias)
+
+    def finetune(self, block: nn.Module, context: BlockContext) -> None:
+        """Train the weights that are left, the sign vectors and the tables.
+
+        Source: Tseng et al., QTIP, arXiv 2406.11235, section 4.
+        """
+        options = self.options
+        slots = tunable(block, context, weights=options.weight_rate, signs=options.sign_rate)
+        if options.code == "hyb" and options.table_rate:
+            slots += [table_slot(block, name, options.table_rate) for name in context.quantized]
+        context.train(slots)
+
+    def trained(
+        self, model: PreTrainedModel, architecture: Architecture, tensors: MutableMapping[str, Tensor]
+    ) -> list[Slot]:
+        """Return the sign vectors, the tables and an untied head."""
+        options = self.options
+        slots = tunable_whole(
+            model, architecture, tensors, weights=options.whole_weight_rate, signs=options.whole_sign_rate
+        )
+        if options.code == "hyb" and options.whole_table_rate:
+            names = architecture.linears(model.config.num_hidden_layers)
+            slots += [table_slot(model, name, options.whole_table_rate) for name in names]
+        return slots
+
+    def _code(self, state_bits: int, device: str) -> TrellisCode:
+        key, options = (state_bits, device), self.options
+        if key not in self._codes:
+            trellis = Trellis(state_bits, options.bits, options.vector)
+            self._codes[key] = TrellisCode(trellis, options.code, self.lut, self.order, options.window, device)
+        return self._codes[key]
+
+    def _scale(self, weight: Tensor, hessian: Tensor | None, code: TrellisCode, device: str) -> float:
+        size = float(weight.square().mean().sqrt().clamp_min(1e-12))
+        if self.options.scale:
+            return size / (code.rms * self.options.scale)
+        length = min(max(SEARCH_STATE_BITS, 2 * code.trellis.shift), code.trellis.state_bits)
+        few, damping = self._code(length, device), self.options.damping
+        found = search_scale(
+            weight,
+            hessian,
+            few,
+            start=size / few.rms,
+            order="reverse",
+            damping=damping,
+            rows=SEARCH_ROWS,
+            steps=SEARCH_STEPS,
+        )
+        return found * few.rms / code.rms
+
+
+def refit_factor(weight: Tensor, hessian: Tensor | None, rounded: Tensor) -> float:
+    """Return the factor f that minimises tr(E H E^T), E = weight - f rounded; 1 where that is no positive number.
+
+    Rows of an incoherent matrix are alike, so that a scale of each row is not worth its bits.
+
+    Args:
+        weight: Shape (m, n).
+        hessian: Shape (n, n); None takes the squared error.
+        rounded: Shape (m, n).
+    """
+    image = rounded if hessian is None else rounded @ hessian
+    factor = float((weight * image).sum() / (rounded * image).sum())
+    return factor if math.isfinite(factor) and factor > 0 else 1.0
+
+
+def table_slot(parent: nn.Module, name: str, rate: float) -> Slot:
+    """Return the slot of the table of a quantized linear, named relative to `parent`."""
+    layer = parent.get_submodule(name)
+    assert isinstance(layer, TrellisLinear)
+    return buffer_slot(layer, "lut", rate, f"{name}.lut")
