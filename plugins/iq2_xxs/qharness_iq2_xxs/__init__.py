@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qharness import hookimpl
-from qharness.records import QuantizerRecord
+from qharness.records import EngineRecord, ExporterRecord, QuantizerRecord
 from qharness_iq2_xxs.options import Options
 
 if TYPE_CHECKING:
+    from qharness.engines.base import Engine, EngineRequest
+    from qharness.jobs.export import ExportRequest
     from qharness.quantization.base import Quantizer
     from qharness.quantization.linear import QuantizedLinear
 
@@ -24,6 +26,18 @@ def _linear() -> type[QuantizedLinear]:
     from qharness_iq2_xxs.linear import BlockLinear
 
     return BlockLinear
+
+
+def _export(request: ExportRequest) -> None:
+    from qharness_iq2_xxs.export import export
+
+    export(request)
+
+
+def _engine(request: EngineRequest) -> Engine:
+    from qharness_iq2_xxs.engine import create
+
+    return create(request)
 
 
 @hookimpl
@@ -41,3 +55,15 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         architectures=("llama", "mistral"),
         nominal_bits=lambda options: 2.0625,
     )
+
+
+@hookimpl
+def qharness_exporters() -> Iterable[ExporterRecord]:
+    """Offer GGUF files."""
+    yield ExporterRecord("gguf", "A GGUF file for llama.cpp, with its tokenizer beside it", ("iq2_xxs",), _export)
+
+
+@hookimpl
+def qharness_engines() -> Iterable[EngineRecord]:
+    """Offer llama.cpp."""
+    yield EngineRecord("llama_cpp", "llama.cpp on a GGUF file, through llama-cpp-python", _engine)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qharness.errors import CorruptArtifact, MissingModel, UsageError
 from qharness.models.gguf.config import config_of
-from qharness.models.gguf.reading import GgufFile, open_gguf
+from qharness.models.gguf.reading import TOKENIZER_SHA256, GgufFile, open_gguf
 from qharness.models.gguf.tensors import ROPE_FACTORS, dequantized, divide_frequencies, weights_of
-from qharness.models.hub import quiet_loading, torch_dtype
+from qharness.models.hub import load_tokenizer, quiet_loading, torch_dtype
 from qharness.models.loaded import LoadedModel, LoadRequest
 
 if TYPE_CHECKING:
@@ -63,13 +64,19 @@ def load_gguf(request: LoadRequest) -> LoadedModel:
 
 
 def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:
-    """Return the tokenizer that transformers builds from the file's metadata.
+    """Return the tokenizer of a file.
+
+    Files that qharness writes name the SHA-256 of the tokenizer.json they were made with; where it lies beside the
+    file, it is used, since GGUF describes tokenizers only in part. Else transformers builds one from the metadata.
 
     Raises:
         MissingModel: It cannot.
     """
     from transformers import AutoTokenizer
 
+    beside = file.path.parent / "tokenizer.json"
+    if beside.is_file() and hashlib.sha256(beside.read_bytes()).hexdigest() == file.metadata.get(TOKENIZER_SHA256):
+        return load_tokenizer(str(file.path.parent), local=True)
     with quiet_loading():
         try:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
