@@ -41,7 +41,7 @@ class TypeChoice:
         """
         if columns % BLOCK:
             raise UnsupportedArchitecture(
-                f"'{name}' has {columns} inputs; GGUF blocks need a multiple of {SUPERBLOCK}, or of {BLOCK} for {FALLBACK}."
+                f"'{name}' has {columns} inputs; {KIND} takes multiples of {SUPERBLOCK}, {FALLBACK} of {BLOCK}."
             )
         return FALLBACK if columns % SUPERBLOCK else self.exceptions.get(name, KIND)
 

@@ -54,11 +54,12 @@ def encode(weight: Tensor, hessian: Tensor, kind: str, options: Options) -> Tens
 
     Args:
         weight: Shape (rows, columns), float32.
-        hessian: Mean of x x^T, shape (columns, columns); its diagonal is the importance of llama.cpp.
+        hessian: Mean of x x^T, shape (columns, columns), whose diagonal is llama.cpp's importance; the diagonal alone,
+            shape (columns,), is enough without feedback and passes.
         kind: GGUF type.
         options: Options of the method.
     """
-    known = hessian if options.feedback else hessian.diagonal().diag()
+    known = hessian.diagonal() if hessian.dim() == 2 and not options.feedback else hessian
     damping = options.damping
     if kind == "IQ2_XXS":
         lattice = LatticeCode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from qharness.testing import QuantizerConformance
 
 
@@ -11,5 +13,5 @@ class TestIq2Xxs(QuantizerConformance):
 
 class TestDiagonal(QuantizerConformance):
     module = "qharness_iq2_xxs"
-    options = {"feedback": False, "passes": 0}
+    options: ClassVar = {"feedback": False, "passes": 0}
     sizes = ((32, 512),)

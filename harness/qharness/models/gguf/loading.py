@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,14 +75,20 @@ def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    beside = file.path.parent / "tokenizer.json"
-    if beside.is_file() and hashlib.sha256(beside.read_bytes()).hexdigest() == file.metadata.get(TOKENIZER_SHA256):
+    if is_tokenizer_of(file.path.parent / "tokenizer.json", file):
         return load_tokenizer(str(file.path.parent), local=True)
-    with quiet_loading():
+    # In a folder of its own: transformers would prefer a tokenizer.json beside the file, whosesoever it is.
+    with quiet_loading(), tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / file.path.name).symlink_to(file.path.resolve())
         try:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                str(file.path.parent), gguf_file=file.path.name, local_files_only=True
+                folder, gguf_file=file.path.name, local_files_only=True
             )
         except (OSError, ValueError, KeyError, NotImplementedError, ImportError) as error:
             raise MissingModel(f"{file.path} has no tokenizer that transformers can read: {error}.") from error
     return tokenizer
+
+
+def is_tokenizer_of(path: Path, file: GgufFile) -> bool:
+    """Return whether a tokenizer.json is the one whose digest the GGUF file holds."""
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.metadata.get(TOKENIZER_SHA256)
