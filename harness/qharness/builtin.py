@@ -106,11 +106,14 @@ def qharness_loaders() -> Iterable[LoaderRecord]:
 
 @hookimpl
 def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
-    """Offer R3 and R4 of SpinQuant and QuaRot."""
+    """Offer R3 and R4 of SpinQuant and QuaRot, and the randomized Hadamard of QuIP# and QTIP."""
     yield RuntimeTransformRecord(
         "r3", "Hadamard of queries and keys after RoPE", ("q_post_rope", "k_pre_cache"), _hadamard
     )
     yield RuntimeTransformRecord("r4", "Hadamard of a linear layer's input", ("linear_input",), _hadamard)
+    yield RuntimeTransformRecord(
+        "rht", "Randomized Hadamard around a linear layer", ("linear_input", "linear_output"), _hadamard
+    )
 
 
 @hookimpl

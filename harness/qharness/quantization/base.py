@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
     from transformers import PreTrainedModel
 
+    from qharness.distillation.slots import Slot
+    from qharness.distillation.training import Schedule, Trained
     from qharness.models.architecture import Architecture
     from qharness.quantization.linear import QuantizedLinear
     from qharness.transforms.contract import TransformEntry
@@ -76,8 +78,43 @@ class LinearContext:
     device: str
 
 
+@dataclass
+class BlockContext:
+    """What a quantizer sees when it fine-tunes a block of which a stage was just quantized.
+
+    Attributes:
+        prefix: Name of the block, for example `model.layers.3`.
+        architecture: Where its parts are.
+        quantized: Names of the linears that are quantized by now, relative to the block.
+        remaining: Names of those that are not yet.
+        tensors: Tensors of the runtime transforms, by name; what is put there acts at once and is stored.
+        train: Trains slots so that the block returns what the original block did.
+    """
+
+    prefix: str
+    architecture: Architecture
+    quantized: tuple[str, ...]
+    remaining: tuple[str, ...]
+    tensors: MutableMapping[str, Tensor]
+    train: Callable[[Sequence[Slot]], Trained]
+
+
+@runtime_checkable
+class Tunes(Protocol):
+    """A quantizer that can also fine-tune within blocks.
+
+    Attributes:
+        tuning: Epochs and batches; None does not fine-tune.
+    """
+
+    tuning: Schedule | None
+
+    def finetune(self, block: nn.Module, context: BlockContext) -> None:
+        """Train what the method leaves free, after each stage of linears of the block was quantized."""
+
+
 class Quantizer(Protocol):
-    """A quantization method with its options bound."""
+    """A quantization method with its options bound; one that is `Tunes` as well is fine-tuned within blocks."""
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Change the model in place before its linears are quantized (fold norms, rotate), or do nothing."""

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,23 +16,28 @@ import torch
 
 from qharness import __version__
 from qharness.calibration.walk import first_inputs, on_device
+from qharness.distillation.block import computing_in_float32
 from qharness.errors import MissingData, QharnessError, UnsupportedArchitecture
 from qharness.models.architecture import Architecture, architecture_of
-from qharness.quantization.base import LinearContext, ModelContext, Prepared, Quantizer
+from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared, Quantizer, Tunes
 from qharness.quantization.checkpoint import QuantizedBlock, load_block, save_block
 from qharness.quantization.observations import NoObservations, Observations, Seen, StoredHessians, WalkedInputs
 from qharness.quantization.provenance import Meter, PluginVersion, plugin_version
 from qharness.quantization.replace import replace_module
+from qharness.quantization.seeding import seed_of
 from qharness.quantization.threads import steady_threads
+from qharness.quantization.tuning import BlockTuning, refreshed
 from qharness.rounding.feedback import proxy_loss
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from qharness.artifacts.writer import ArtifactInfo
     from qharness.calibration.corpus import Corpus
     from qharness.calibration.store import HessianStore
+    from qharness.distillation.slots import Slot
+    from qharness.distillation.training import Trained
     from qharness.host import Host
     from qharness.models.loaded import LoadedModel
     from qharness.records import QuantizerRecord
@@ -109,10 +115,12 @@ def quantize_model(
     with steady_threads(loaded.model.num_parameters(), device):
         with _blame(plugin, "prepare", loaded.reference):
             prepared = quantizer.prepare(loaded.model, context)
-        attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
+        tensors = dict(prepared.tensors)
+        attach_transforms(loaded.model, prepared.transforms, tensors, host)
         meter.lap("prepare")
-        job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, seed, device, folder)
-        quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
+        job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, tensors, seed, device, folder)
+        tuning = _tuning(job, calibration)
+        quantized, measured = job.run(_observations(job, options, calibration, hessians), tuning, progress)
         meter.lap("quantize")
     for parameter in loaded.model.parameters():
         if parameter.element_size() > store_dtype.itemsize:
@@ -125,8 +133,8 @@ def quantize_model(
         quantizer=record.name,
         plugin_version=plugin.version,
         options=asdict(options),
-        transforms=prepared.transforms,
-        tensors=prepared.tensors,
+        transforms=[refreshed(entry, tensors) for entry in prepared.transforms],
+        tensors=tensors,
         provenance={
             "base_model": loaded.reference,
             "base_digest": loaded.digest,
@@ -153,11 +161,14 @@ class _Job:
     quantizer: Quantizer
     architecture: Architecture
     prepared: Prepared
+    tensors: dict[str, Tensor]
     seed: int
     device: str
     folder: Path
 
-    def run(self, observations: Observations, progress: Progress) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
+    def run(
+        self, observations: Observations, tuning: BlockTuning | None, progress: Progress
+    ) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
         """Quantize block by block; return the quantized linears and what was measured, by full name."""
         blocks = list(self.architecture.module(self.model, self.architecture.blocks).children())
         linears: dict[str, Any] = {}
@@ -165,18 +176,24 @@ class _Job:
         for index, block in enumerate(blocks):
             prefix = f"{self.architecture.blocks}.{index}"
             done = load_block(self.folder, index, self.record.linear())
-            with on_device(block, self.device):
+            with on_device(block, self.device), computing_in_float32(block) if tuning else nullcontext():
                 observations.begin(block, done is not None)
+                if tuning:
+                    tuning.begin(block)
                 if done is None:
-                    done = self._quantize_block(block, prefix, observations)
+                    done = self._quantize_block(block, prefix, observations, tuning)
                     save_block(self.folder, index, done)
                 else:
                     for name, linear in done.linears.items():
                         replace_module(block, name, linear.to(self.device))
+                    if tuning:
+                        tuning.restore(block, done.changed)
                 for linear in done.linears.values():
                     linear.cache_weight(True)
                 if index + 1 < len(blocks):
                     observations.end(block)
+                if tuning:
+                    tuning.end()
                 for linear in done.linears.values():
                     linear.cache_weight(False)
             linears |= {f"{prefix}.{name}": linear for name, linear in done.linears.items()}
@@ -184,8 +201,10 @@ class _Job:
             progress(index + 1, len(blocks), f"{self.record.name}: block {index}")
         return linears, measured
 
-    def _quantize_block(self, block: nn.Module, prefix: str, observations: Observations) -> QuantizedBlock:
-        done = QuantizedBlock({}, {})
+    def _quantize_block(
+        self, block: nn.Module, prefix: str, observations: Observations, tuning: BlockTuning | None
+    ) -> QuantizedBlock:
+        done = QuantizedBlock({}, {}, {})
         for stage in self.architecture.stages():
             seen = observations.stage(block, prefix, stage)
             for name in stage:
@@ -194,7 +213,28 @@ class _Job:
             for name in stage:
                 done.linears[name].cache_weight(True)
                 replace_module(block, name, done.linears[name])
+            if tuning:
+                done.measured[stage[-1]] |= self._tune(block, prefix, tuple(done.linears), tuning)
+        if tuning:
+            done.changed.update(tuning.changed(block, prefix))
         return done
+
+    def _tune(self, block: nn.Module, prefix: str, quantized: tuple[str, ...], tuning: BlockTuning) -> dict[str, float]:
+        started = time.monotonic()
+        measured: dict[str, float] = {}
+
+        def train(slots: Sequence[Slot]) -> Trained:
+            trained = tuning.train(block, slots, f"{prefix}.{quantized[-1]}")
+            measured["tuning_before"], measured["tuning_after"] = trained.before, trained.after
+            return trained
+
+        names = [name for stage in self.architecture.stages() for name in stage]
+        remaining = tuple(name for name in names if name not in quantized)
+        context = BlockContext(prefix, self.architecture, quantized, remaining, self.tensors, train)
+        assert isinstance(self.quantizer, Tunes)
+        with _blame(self.plugin, "finetune", f"{prefix}.{quantized[-1]}"):
+            self.quantizer.finetune(block, context)
+        return measured | {"tuning_seconds": time.monotonic() - started}
 
     @torch.no_grad()
     def _quantize_linear(self, linear: nn.Module, name: str, seen: Seen) -> tuple[Any, dict[str, float]]:
@@ -211,11 +251,6 @@ class _Job:
             values["proxy_loss"] = proxy_loss(weight, found, hessian)
         values["seconds"] = time.monotonic() - started
         return quantized, values
-
-
-def seed_of(seed: int, name: str) -> int:
-    """Return the seed of a module's generator: a hash of the job's seed and the module's name."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:7])
 
 
 class _blame:
@@ -253,6 +288,15 @@ def _observations(job: _Job, options: Any, calibration: Corpus | None, hessians:
         behind="quantized" if order == "sequential" else "original",
         device=job.device,
     )
+
+
+def _tuning(job: _Job, calibration: Corpus | None) -> BlockTuning | None:
+    if not isinstance(job.quantizer, Tunes) or job.quantizer.tuning is None:
+        return None
+    if calibration is None:
+        raise MissingData(f"'{job.record.name}' fine-tunes with text and none was given; name some with `--text`.")
+    schedule = job.quantizer.tuning
+    return BlockTuning(job.model, job.architecture, calibration.tokens, schedule, job.tensors, job.seed, job.device)
 
 
 def _identity(

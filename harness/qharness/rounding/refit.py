@@ -74,3 +74,19 @@ def _solve(weight: Tensor, hessian: Tensor, values: Tensor, scale: Tensor, has_o
     solution, info = torch.linalg.solve_ex(normal.double(), right.double())
     solution = torch.where(info[:, None] == 0, solution, torch.nan).float()
     return solution[:, :groups], solution[:, groups:] if has_offsets else torch.zeros_like(scale)
+
+
+@torch.no_grad()
+def refit_rows(weight: Tensor, hessian: Tensor | None, rounded: Tensor) -> Tensor:
+    """Return the factor of each row of `rounded` that minimises tr(E H E^T), shape (rows,), float32.
+
+    s_i = (w_i H q_i) / (q_i H q_i); rows for which this is no positive number keep 1.
+
+    Args:
+        weight: Weights before rounding, shape (rows, columns).
+        hessian: Shape (columns, columns); None takes the squared error.
+        rounded: Weights after rounding, shape (rows, columns).
+    """
+    image = rounded.float() if hessian is None else rounded.float() @ hessian
+    factor = (weight.float() * image).sum(1) / (rounded.float() * image).sum(1)
+    return torch.where(torch.isfinite(factor) & (factor > 0), factor, 1.0)

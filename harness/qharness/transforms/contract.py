@@ -33,10 +33,12 @@ class MapSpec:
         size: Size of the dimension that it acts on.
         factor: Order K of the dense factor of a Hadamard map: block = K * 2^m.
         block: Size of the diagonal blocks; None is one block of `size`.
-        signs: Name of the transform tensor with the sign vector, or None.
+        signs: Name of the transform tensor with the sign vector, or None. A `*` in it stands for what the `*` of
+            the entry's module pattern matched, so that one entry serves modules with signs of their own.
         sha256: SHA-256 of the dense factor matrix, int8, row by row (Hadamard), or what the type defines.
         normalisation: `orthonormal` (1 / sqrt(block)), or what the type defines.
-        parameters: Further scalars of other types, for example names of their tensors.
+        parameters: Further scalars; a Hadamard map knows `transposed` (apply diag(signs) H^T in place of
+            H diag(signs)) and `real` (training made its signs real numbers), other types may name their tensors here.
     """
 
     type: str
@@ -161,6 +163,11 @@ def _contradiction(entry: TransformEntry) -> str:
         rest, odd = divmod(spec.block or spec.size, spec.factor or 1)
         if spec.factor is None or odd or rest & (rest - 1):
             return f"its factor {spec.factor} times a power of two is not its block of {spec.block or spec.size}"
+        unknown = sorted(set(spec.parameters) - {"transposed", "real"})
+        if unknown:
+            return f"a Hadamard map has no parameter '{unknown[0]}'"
+        if spec.signs is not None and "*" in spec.signs and (spec.signs.count("*"), entry.modules.count("*")) != (1, 1):
+            return f"the names '{spec.signs}' and '{entry.modules}' need one '*' each"
     return ""
 
 
@@ -188,6 +195,8 @@ def hadamard_entry(
     block: int | None = None,
     signs: str | None = None,
     sign_vector: Any = None,
+    transposed: bool = False,
+    real: bool = False,
     required: bool = True,
     needed_if: str | None = None,
 ) -> TransformEntry:
@@ -200,8 +209,12 @@ def hadamard_entry(
         size: Size of the dimension it acts on (`in_features` for `linear_input`, `head_dim` for q and k).
         kind: Runtime transform that attaches it; the id if None.
         block: Size of diagonal blocks, or None.
-        signs: Name under which the sign vector is stored among the artifact's transform tensors.
-        sign_vector: That vector, shape (size,), entries +1 and -1; needed with `signs`.
+        signs: Name under which the sign vector is stored among the artifact's transform tensors; with a `*` in it,
+            each module has its own (`MapSpec.signs`).
+        sign_vector: That vector, shape (size,), entries +1 and -1; needed with `signs`. With a `*`, the vectors by
+            their names.
+        transposed: Apply the transposed map.
+        real: Training made the signs real numbers.
         required: Whether the artifact must not run without it.
         needed_if: Condition such as `kv_bits < 16`.
 
@@ -218,10 +231,12 @@ def hadamard_entry(
         split = factor(block or size)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    spec = MapSpec("hadamard", size, split.k, block, signs, factor_sha256(split.k))
+    parameters = {name: True for name, is_set in (("transposed", transposed), ("real", real)) if is_set}
+    spec = MapSpec("hadamard", size, split.k, block, signs, factor_sha256(split.k), parameters=parameters)
     entry = TransformEntry(id, kind or id, modules, site, spec, required, needed_if)
     problem = _contradiction(entry)
     if problem or site not in SITES:
         raise UsageError(f"Transform '{id}' cannot be described: {problem or f'there is no site {site!r}'}.")
-    apply = hadamard_map(spec, {} if signs is None else {signs: sign_vector})
+    vectors = sign_vector if signs is not None and "*" in signs else {signs or "": sign_vector}
+    apply = hadamard_map(spec, vectors)
     return TransformEntry(id, kind or id, modules, site, spec, required, needed_if, fingerprint(apply, size))

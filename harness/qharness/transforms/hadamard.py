@@ -1,9 +1,11 @@
-"""The Hadamard runtime transform, behind the kinds `r3` and `r4`."""
+"""The Hadamard runtime transform, behind the kinds `r3`, `r4` and `rht`."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
+from fnmatch import translate
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from qharness.errors import MissingTransform
 from qharness.transforms.contract import MapSpec, TransformEntry
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -28,11 +31,24 @@ def factor_sha256(order: int) -> str:
 def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
     """Return the map of a contract entry, acting on the last dimension.
 
-    Raises:
-        MissingTransform: The map is no Hadamard map that this version generates, or its sign vector is absent.
-    """
-    import torch
+    Where the name of the sign vector has a `*`, every module has a map of its own; what is returned then, for the
+    fingerprint, is their sum with weights that tell the modules apart.
 
+    Raises:
+        MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
+    """
+    maps = hadamard_maps(spec, tensors)
+    return next(iter(maps.values())) if len(maps) == 1 else _WeightedSum(maps)
+
+
+def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, SignedHadamard]:
+    """Return the maps of a contract entry by the name of their sign vector; by `` where there is none.
+
+    `tensors` is read at every application, so that training can put another vector in the place of one.
+
+    Raises:
+        MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
+    """
     from qharness_kernels.hadamard import factor
 
     if spec.type != "hadamard":
@@ -43,34 +59,90 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
         raise MissingTransform(str(error).rstrip(".")) from error
     if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
         raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
-    signs = None
-    if spec.signs is not None:
-        if spec.signs not in tensors:
-            raise MissingTransform(f"its sign vector '{spec.signs}' is not in the artifact")
-        signs = torch.as_tensor(tensors[spec.signs])
-        if signs.shape != (spec.size,) or not bool(signs.abs().eq(1).all()):
-            raise MissingTransform(f"its sign vector '{spec.signs}' is no vector of {spec.size} signs")
-    return _SignedHadamard(spec.block, signs)
+    is_transposed = bool(spec.parameters.get("transposed", False))
+    if spec.signs is None:
+        return {"": SignedHadamard(spec.block, is_transposed)}
+    names = sign_names(spec, tensors)
+    for name in names:
+        if name not in tensors:
+            raise MissingTransform(f"its sign vector '{name}' is not in the artifact")
+        found = tensors[name]
+        is_valid = bool(found.isfinite().all() if spec.parameters.get("real") else found.abs().eq(1).all())
+        if found.shape != (spec.size,) or not is_valid:
+            raise MissingTransform(f"its sign vector '{name}' is no vector of {spec.size} signs")
+    if not names:
+        raise MissingTransform(f"the artifact has no sign vector '{spec.signs}'")
+    return {name: SignedHadamard(spec.block, is_transposed, tensors, name) for name in names}
 
 
-class _SignedHadamard:
-    """A Hadamard map that keeps its sign vector on the devices where it was used."""
+def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of the sign vectors that belong to a map."""
+    if spec.signs is None or "*" not in spec.signs:
+        return [] if spec.signs is None else [spec.signs]
+    pattern = spec.signs
+    return sorted(name for name in tensors if star_of(pattern, name) is not None)
 
-    def __init__(self, block: int | None, signs: Tensor | None) -> None:
-        self.block = block
-        self.signs = signs
+
+class SignedHadamard:
+    """x -> H diag(signs) x, or its transpose x -> diag(signs) H^T x, with block-diagonal H.
+
+    Args:
+        block: Size of the blocks of H; None is one block.
+        is_transposed: Whether to apply the transpose.
+        tensors: Where the sign vector is looked up at every application; None has no signs.
+        name: Its name there.
+    """
+
+    def __init__(
+        self, block: int | None, is_transposed: bool, tensors: Mapping[str, Tensor] | None = None, name: str = ""
+    ) -> None:
+        self.block, self.is_transposed = block, is_transposed
+        self._tensors, self._name = tensors, name
+        self._moved: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Apply the map to the last dimension of x."""
         from qharness_kernels.hadamard import hadamard_transform
 
-        if self.signs is not None and self.signs.device != x.device:
-            self.signs = self.signs.to(x.device)
-        result: Tensor = hadamard_transform(x, block=self.block, signs=self.signs)
+        signs = self._signs(x.device)
+        result: Tensor = hadamard_transform(x, block=self.block, signs=signs, inverse=self.is_transposed)
         return result
+
+    def _signs(self, device: torch.device) -> Tensor | None:
+        if self._tensors is None:
+            return None
+        stored = self._tensors[self._name]
+        if self._moved is None or self._moved[0] is not stored or self._moved[1].device != device:
+            self._moved = (stored, stored.to(device))
+        return self._moved[1]
+
+
+class _WeightedSum:
+    """A sum of maps with weights in [0.5, 1.5) from a hash of their names, over the root of their number."""
+
+    def __init__(self, maps: Mapping[str, SignedHadamard]) -> None:
+        self.maps = maps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        total = sum(_weight(name) * apply(x) for name, apply in self.maps.items())
+        assert not isinstance(total, int)
+        return total / len(self.maps) ** 0.5
+
+
+def _weight(name: str) -> float:
+    return 0.5 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) / 2**32
+
+
+def star_of(pattern: str, name: str) -> str | None:
+    """Return what the one `*` of a glob stands for in a name; None if the name does not match."""
+    before, _, after = pattern.partition("*")
+    # fnmatch.translate ends with an anchor of two characters.
+    match = re.match(translate(before)[:-2] + "(.*)" + translate(after), name, re.DOTALL)
+    return match[1] if match else None
 
 
 class HadamardTransform:
-    """A Hadamard map bound to its entry.
+    """A Hadamard map, or one for each module, bound to its entry.
 
     Args:
         entry: Contract entry with a `hadamard` map.
@@ -82,14 +154,30 @@ class HadamardTransform:
 
     def __init__(self, entry: TransformEntry, tensors: Mapping[str, Tensor]) -> None:
         self.entry = entry
+        self._maps = hadamard_maps(entry.map, tensors)
         self._map = hadamard_map(entry.map, tensors)
 
     def apply(self, x: Tensor) -> Tensor:
-        """Apply the map to the last dimension of x."""
+        """Apply the map to the last dimension of x; where each module has its own, their sum (fingerprint)."""
         return self._map(x)
+
+    def of(self, module: str) -> Callable[[Tensor], Tensor]:
+        """Return the map of the module of that name.
+
+        Raises:
+            MissingTransform: The artifact has no sign vector for it.
+        """
+        signs = self.entry.map.signs
+        if signs is None or "*" not in signs:
+            return self._map
+        star = star_of(self.entry.modules, module)
+        name = signs.replace("*", star or "")
+        if name not in self._maps:
+            raise MissingTransform(f"its sign vector '{name}' is not in the artifact")
+        return self._maps[name]
 
     def attach(self, model: PreTrainedModel) -> AttachedTransform:
         """Attach to every module that the entry's pattern names."""
         from qharness.transforms.sites import attach_at_site
 
-        return attach_at_site(model, self.entry, self.apply)
+        return attach_at_site(model, self.entry, self.apply, self.of)

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 Map = Callable[[Tensor], Tensor]
 
 
-def attach_at_site(model: PreTrainedModel, entry: TransformEntry, apply: Map) -> AttachedTransform:
+def attach_at_site(
+    model: PreTrainedModel, entry: TransformEntry, apply: Map, of: Callable[[str], Map] | None = None
+) -> AttachedTransform:
     """Attach a map at the entry's site of every module that its pattern matches.
 
     Args:
         model: Decoder of a supported architecture.
         entry: Contract entry.
         apply: Map of the last dimension, size `entry.map.size`, any number of leading dimensions.
+        of: Returns the map of a module by its name, where each has its own.
 
     Raises:
         MissingTransform: No module matches, one has no such site, or its size is not the map's.
@@ -39,7 +42,8 @@ def attach_at_site(model: PreTrainedModel, entry: TransformEntry, apply: Map) ->
         found = _size(model, name, module, entry.site)
         if found != entry.map.size:
             raise MissingTransform(f"it is a map of {entry.map.size} numbers, but '{name}' has {found}")
-    handles = [handle for _, module in matched for handle in _attach(model, module, entry.site, apply)]
+    maps = {name: of(name) if of else apply for name, _ in matched}
+    handles = [handle for name, module in matched for handle in _attach(model, module, entry.site, maps[name])]
     return AttachedTransform(entry, [name for name, _ in matched], handles)
 
 
