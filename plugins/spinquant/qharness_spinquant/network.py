@@ -14,8 +14,9 @@ from torch.utils.checkpoint import checkpoint
 from qharness.calibration.walk import first_inputs, to_device
 from qharness.models.architecture import head_dim_of
 from qharness.rounding.grid import fitting_group
+from qharness.rounding.straight_through import quantize_weights
 from qharness_kernels.hadamard import hadamard_transform
-from qharness_spinquant.fakequant import quantize_activations, quantize_weights
+from qharness_spinquant.fakequant import quantize_activations
 from qharness_spinquant.folding import folded_block, folded_head
 from qharness_spinquant.rotation import merge_r4, rotate_block
 
