@@ -21,6 +21,7 @@ class Learning:
     rows: int = _option(512, "Rows of the weights that a step sees.")
     tokens: int = _option(256, "Tokens whose rotated inputs a step sees.")
     samples: int = _option(128, "Calibration sequences from which inputs are taken.")
+    unbiased: bool = _option(True, "Scale every row so that its output keeps its size; least squares alone shrinks it.")
     damping: float = _option(0.01, "Damping of the rounding, as a fraction of the Hessian's mean diagonal.")
     hessians: Literal["store", "sequential"] = _option(
         "store",

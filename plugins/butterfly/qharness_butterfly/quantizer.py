@@ -16,8 +16,8 @@ from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness.quantization.grid_linear import GridLinear
 from qharness.quantization.seeding import seed_of
 from qharness.rounding.feedback import round_with_feedback
-from qharness.rounding.grid import GridCode, GridSpec, fitting_group, round_to_nearest
-from qharness.rounding.refit import refit_scales
+from qharness.rounding.grid import GridCode, GridSpec, fitting_group, round_to_nearest, storable
+from qharness.rounding.refit import refit_scales, unbiased_rows
 from qharness.rounding.straight_through import quantize_weights
 from qharness_butterfly.butterfly import Butterfly, rotate_hessian, start
 from qharness_butterfly.learning import Learned, Quantize, Task, learn
@@ -154,6 +154,11 @@ class ButterflyQuant:
         code, damping = GridCode(self.grid, group), self.options.damping
         rounded = round_with_feedback(weight, hessian, code, order="activation", damping=damping)
         scales = refit_scales(weight, hessian, rounded.indices, code.table(), self.grid, damping)
+        layer = GridLinear(rounded.indices, scales, self.grid, group, linear.bias)
+        if not self.options.unbiased:
+            return layer
+        factor = unbiased_rows(weight, hessian, layer.dequantize())
+        scales = scales._replace(scale=storable(scales.scale * factor[:, None]))
         return GridLinear(rounded.indices, scales, self.grid, group, linear.bias)
 
     def _rounding(self, columns: int) -> Quantize:

@@ -68,8 +68,10 @@ def encoder_of(library: Path) -> Encoder:
 def encoders(library: Path) -> dict[str, Encoder]:
     """Return the encoders to compare, by name."""
     nearest, full = Options(feedback=False, passes=0), Options()
+    least = Options(feedback=False, passes=0, unbiased=False)
     return {
         "llama.cpp": encoder_of(library),
+        "ours, least": lambda weight, hessian, kind: encode(weight, hessian, kind, least),
         "ours, diagonal": lambda weight, hessian, kind: encode(weight, hessian, kind, nearest),
         "ours, feedback": lambda weight, hessian, kind: encode(weight, hessian, kind, full),
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qharness.errors import UsageError
 from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness.rounding.feedback import round_with_feedback
+from qharness.rounding.refit import unbiased_rows
 from qharness_iq2_xxs import packing
 from qharness_iq2_xxs.affine import Q2_K, Q4_K, AffineCode
 from qharness_iq2_xxs.lattice import LatticeCode
@@ -14,6 +15,7 @@ from qharness_iq2_xxs.linear import BlockLinear
 from qharness_iq2_xxs.mix import TypeChoice, choose_types
 from qharness_iq2_xxs.nonlinear import NonlinearCode
 from qharness_iq2_xxs.polish import Blocks, polish
+from qharness_iq2_xxs.superblock import BlockScales, as_stored
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,12 +69,23 @@ def encode(weight: Tensor, hessian: Tensor, kind: str, options: Options) -> Tens
         found = Blocks(rounded.indices, lattice.table())
         if options.passes:
             found = polish(weight, hessian, found, passes=options.passes, damping=damping)
-        return packing.pack_iq2_xxs(found.indices, found.scales)
+        d, steps = found.scales
+        factor = _row_factors(weight, hessian, found.decode(), options)
+        return packing.pack_iq2_xxs(found.indices, BlockScales(as_stored(d * factor), steps))
     if kind == "IQ4_NL":
         nonlinear = NonlinearCode()
         rounded = round_with_feedback(weight, known, nonlinear, damping=damping)
-        return packing.pack_iq4_nl(rounded.indices, nonlinear.table())
+        factor = _row_factors(weight, hessian, rounded.weight, options)
+        return packing.pack_iq4_nl(rounded.indices, nonlinear.table() * factor)
     affine = AffineCode(Q2_K if kind == "Q2_K" else Q4_K)
     rounded = round_with_feedback(weight, known, affine, damping=damping)
+    factor = _row_factors(weight, hessian, rounded.weight, options)
+    scales = affine.table()
+    scales = scales._replace(d=as_stored(scales.d * factor), dmin=as_stored(scales.dmin * factor))
     pack = packing.pack_q2_k if kind == "Q2_K" else packing.pack_q4_k
-    return pack(rounded.indices, affine.table())
+    return pack(rounded.indices, scales)
+
+
+def _row_factors(weight: Tensor, hessian: Tensor, rounded: Tensor, options: Options) -> Tensor | float:
+    """Return what the scales of each row are multiplied with, shape (rows, 1)."""
+    return unbiased_rows(weight, hessian, rounded)[:, None] if options.unbiased else 1.0

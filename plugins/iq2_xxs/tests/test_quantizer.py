@@ -36,6 +36,19 @@ def test_feedback_lowers_the_output_error(problem, kind):
     assert _loss(problem, Options(passes=0), kind) < 0.85 * nearest
 
 
+@pytest.mark.parametrize("kind", ["IQ2_XXS", "Q2_K"])
+def test_unbiased_rows_keep_the_size_of_their_output(problem, kind):
+    weight, hessian = problem.linear.weight.detach(), problem.hessian
+
+    def gains(unbiased):
+        blocks = encode(weight, hessian, kind, Options(passes=0, unbiased=unbiased))
+        found = BlockLinear(blocks, kind, None).dequantize()
+        return ((weight @ hessian) * found).sum(1) / ((weight @ hessian) * weight).sum(1)
+
+    assert float((gains(True) - 1).abs().max()) < 2e-3
+    assert float(gains(False).mean()) < 0.997
+
+
 def test_no_pass_makes_any_row_worse(problem):
     weight, hessian = problem.linear.weight.detach(), problem.hessian.clone()
     damped = hessian + 0.01 * hessian.diagonal().mean() * torch.eye(len(hessian))
