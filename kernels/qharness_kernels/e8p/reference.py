@@ -81,8 +81,8 @@ def e8p_encode(x: Tensor) -> Tensor:
 
 
 def _encode(x: Tensor) -> Tensor:
-    plus, plus_distance = _nearest_even(x - SHIFT)
-    minus, minus_distance = _nearest_even(x + SHIFT)
+    codes, distances = _nearest_even(torch.cat([x - SHIFT, x + SHIFT]))
+    (plus, minus), (plus_distance, minus_distance) = codes.view(2, -1), distances.view(2, -1)
     code = torch.where(plus_distance <= minus_distance, plus, minus ^ 1)
     return (code - ((code >> 15) << 16)).to(torch.int16)
 
@@ -95,18 +95,11 @@ def _nearest_even(u: Tensor) -> tuple[Tensor, Tensor]:
     # Twice the inner product with (1/2, ..., 1/2) if all signs follow u, and what turning the smallest one costs.
     half, turn = absolute.sum(1), 2 * ordered[:, 7]
     sums = ordered[:, :5].cumsum(1)
-    gains = [torch.zeros_like(half)]
-    for extras in CLASSES[1:]:
-        gains.append(2 * sum(extra * ordered[:, i] for i, extra in enumerate(extras)))
-    scores = torch.stack(
-        [
-            half + gain - _length(extras) - torch.where(parity == _odd(extras), 0.0, turn)
-            for gain, extras in zip(gains, CLASSES, strict=True)
-        ],
-        1,
-    )
+    digits, lengths, is_odd = _classes(u.device)
+    free = half[:, None] + 2 * ordered[:, :4] @ digits.T.float() - lengths
+    scores = free - torch.where(parity[:, None] == is_odd, 0.0, turn[:, None])
     score, best = scores.max(1)
-    digits = _digits(u.device)[best]
+    digits = digits[best]
     pattern = torch.zeros_like(order).scatter_(1, order[:, :4], digits)
     turned = torch.where(parity == (digits.sum(1) & 1), 8, order[:, 7])
     bound = half + 2 * sums[:, 4] - 12 - torch.where(parity == 1, 0.0, turn)
@@ -138,21 +131,12 @@ def _nearest_long(absolute: Tensor, half: Tensor, is_odd: Tensor) -> tuple[Tenso
     return long[best], score, turned
 
 
-def _length(extras: tuple[int, ...]) -> float:
-    return 2 + sum((extra + 0.5) ** 2 - 0.25 for extra in extras)
-
-
-def _odd(extras: tuple[int, ...]) -> int:
-    # The sum of a pattern is 4 plus its extras; a sum is even if as many signs are negative as it is odd.
-    return sum(extras) & 1
-
-
 @cache
-def _digits(device: torch.device) -> Tensor:
-    """Extras of the four largest coordinates by class, shape (7, 4), int64."""
+def _classes(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Extras of the four largest coordinates by class, shape (7, 4); squared lengths and parities of sums, (7,)."""
     with torch.inference_mode(False):
-        rows = [[*extras, 0, 0, 0, 0][:4] for extras in CLASSES]
-        return torch.tensor(rows, dtype=torch.int64, device=device)
+        digits = torch.tensor([[*extras, 0, 0, 0, 0][:4] for extras in CLASSES], device=device)
+        return digits, 2 + ((digits + 0.5) ** 2 - 0.25).sum(1), digits.sum(1) & 1
 
 
 @cache
