@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qharness import hookimpl
 from qharness.records import QuantizerRecord, RuntimeTransformRecord
-from qharness_butterfly.options import Options
+from qharness_butterfly.options import E8pOptions, Options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +30,18 @@ def _linear() -> type[QuantizedLinear]:
     return GridLinear
 
 
+def _create_e8p(options: E8pOptions) -> Quantizer:
+    from qharness_butterfly.e8p import ButterflyE8p
+
+    return ButterflyE8p(options)
+
+
+def _linear_e8p() -> type[QuantizedLinear]:
+    from qharness_quip_sharp.linear import LatticeLinear
+
+    return LatticeLinear
+
+
 def _transform(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTransform:
     from qharness_butterfly.transform import ButterflyTransform
 
@@ -38,7 +50,7 @@ def _transform(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeT
 
 @hookimpl
 def qharness_quantizers() -> Iterable[QuantizerRecord]:
-    """Offer `butterfly`."""
+    """Offer `butterfly` and `butterfly_e8p`."""
     yield QuantizerRecord(
         name="butterfly",
         summary="Learned butterfly rotations and uniform levels (a re-implementation of ButterflyQuant)",
@@ -50,6 +62,18 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         order="independent",
         architectures=("llama", "mistral"),
         nominal_bits=lambda options: options.bits,
+    )
+    yield QuantizerRecord(
+        name="butterfly_e8p",
+        summary="Learned butterfly rotations and the E8P code book of QuIP#",
+        paper="ButterflyQuant, arXiv 2509.09679; QuIP#, arXiv 2402.04396",
+        options=E8pOptions,
+        create=_create_e8p,
+        linear=_linear_e8p,
+        needs="hessian",
+        order="independent",
+        architectures=("llama", "mistral"),
+        nominal_bits=lambda options: 2.0,
     )
 
 

@@ -38,3 +38,10 @@ class Options(Learning):
     grid: Literal["midrise", "asymmetric", "symmetric"] = _option("midrise", "Levels of a group.")
     clip_steps: int = _option(32, "Steps of the clipping search; 0 takes the range of the weights.")
     feedback: bool = _option(True, "Round with error feedback and refitted scales; else to nearest.")
+
+
+@dataclass(frozen=True)
+class E8pOptions(Learning):
+    """Options of butterflies with the E8P code book."""
+
+    iterations: int = _option(10, "Passes of coordinate descent after the rounding.")

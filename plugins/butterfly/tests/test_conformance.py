@@ -16,3 +16,8 @@ class TestNearest(QuantizerConformance):
     module = "qharness_butterfly"
     name = "butterfly"
     options: ClassVar = {"feedback": False, "bits": 3}
+
+
+class TestE8p(QuantizerConformance):
+    module = "qharness_butterfly"
+    name = "butterfly_e8p"
