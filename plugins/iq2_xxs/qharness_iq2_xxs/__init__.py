@@ -34,6 +34,12 @@ def _export(request: ExportRequest) -> None:
     export(request)
 
 
+def _export_small(request: ExportRequest) -> None:
+    from qharness_iq2_xxs.export import export
+
+    export(request, is_small=True)
+
+
 def _engine(request: EngineRequest) -> Engine:
     from qharness_iq2_xxs.engine import create
 
@@ -60,7 +66,9 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
 @hookimpl
 def qharness_exporters() -> Iterable[ExporterRecord]:
     """Offer GGUF files."""
-    yield ExporterRecord("gguf", "A GGUF file for llama.cpp, with its tokenizer beside it", ("iq2_xxs",), _export)
+    takes = ("iq2_xxs",)
+    yield ExporterRecord("gguf", "A GGUF file for llama.cpp with exactly the artifact's weights", takes, _export)
+    yield ExporterRecord("gguf_small", "The same with embedding in Q2_K and head in Q5_K", takes, _export_small)
 
 
 @hookimpl

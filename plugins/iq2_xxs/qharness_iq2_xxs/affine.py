@@ -1,4 +1,4 @@
-"""Q2_K and Q4_K as codes of the rounding loop: uniform grids whose scales and minima are themselves quantized."""
+"""Q2_K, Q4_K and Q5_K as codes of the rounding loop: uniform grids whose scales and minima are themselves quantized."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class AffineSpec:
 
 Q2_K = AffineSpec(bits=2, sub=16, scale_bits=4)
 Q4_K = AffineSpec(bits=4, sub=32, scale_bits=6)
+Q5_K = AffineSpec(bits=5, sub=32, scale_bits=6)
 
 
 class AffineScales(NamedTuple):

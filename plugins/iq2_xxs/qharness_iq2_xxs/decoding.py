@@ -34,12 +34,27 @@ def decode_q2_k(blocks: Tensor) -> Tensor:
 
 def decode_q4_k(blocks: Tensor) -> Tensor:
     """Return the 256 weights of each block of 144 bytes, shape (n, 256), float32."""
+    return _scaled(_nibbles(blocks[:, 16:]), blocks)
+
+
+def decode_q5_k(blocks: Tensor) -> Tensor:
+    """Return the 256 weights of each block of 176 bytes, shape (n, 256), float32."""
+    fifth = blocks[:, None, 16:48].long() >> torch.arange(8, device=blocks.device)[:, None] & 1
+    return _scaled(_nibbles(blocks[:, 48:]) + 16 * fifth, blocks)
+
+
+def _nibbles(raw: Tensor) -> Tensor:
+    """Return the codes of four bits, two a byte and 32 apart, shape (n, 8, 32), int64."""
+    pairs = raw.long().unflatten(1, (4, 1, 32))
+    return (pairs >> 4 * torch.arange(2, device=raw.device)[:, None] & 15).flatten(1, 2)
+
+
+def _scaled(codes: Tensor, blocks: Tensor) -> Tensor:
+    """Return the weights of codes of shape (n, 8, 32), from d, dmin and the six-bit steps at the blocks' beginning."""
     d, dmin = _half(blocks[:, :2]), _half(blocks[:, 2:4])
     low, high, mixed = blocks[:, 4:16].long().split(4, 1)
     scale = torch.cat([low & 63, mixed & 15 | low >> 6 << 4], 1)
     minimum = torch.cat([high & 63, mixed >> 4 | high >> 6 << 4], 1)
-    pairs = blocks[:, 16:].long().unflatten(1, (4, 1, 32))
-    codes = (pairs >> 4 * torch.arange(2, device=blocks.device)[:, None] & 15).flatten(1, 2)
     return (codes * (d * scale)[..., None] - (dmin * minimum)[..., None]).flatten(1)
 
 

@@ -15,6 +15,9 @@ from qharness.models.architecture import architecture_of, head_dim_of
 from qharness.models.gguf.reading import TOKENIZER_SHA256
 from qharness.models.gguf.tensors import ROPE_FACTORS, gguf_name, permuted
 from qharness_iq2_xxs.linear import BlockLinear
+from qharness_iq2_xxs.mix import EMBEDDING, FALLBACK, HEAD, SUPERBLOCK
+from qharness_iq2_xxs.options import Options
+from qharness_iq2_xxs.quantizer import encode
 from qharness_iq2_xxs.vocabulary import add_tokenizer
 
 if TYPE_CHECKING:
@@ -28,8 +31,12 @@ MODEL = "model.gguf"
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
 
 
-def export(request: ExportRequest) -> None:
+def export(request: ExportRequest, *, is_small: bool = False) -> None:
     """Write an artifact as model.gguf, with its tokenizer beside it.
+
+    Args:
+        request: What to write and where.
+        is_small: Quantize embedding and head as well.
 
     Raises:
         UsageError: The tokenizer or a runtime transform cannot be expressed.
@@ -39,13 +46,14 @@ def export(request: ExportRequest) -> None:
     from qharness.models.loading import load_model
 
     loaded = load_model(LoadRequest(str(request.path), request.host, dtype="auto"))
-    write_gguf(loaded, request.out)
+    write_gguf(loaded, request.out, is_small=is_small)
 
 
-def write_gguf(loaded: LoadedModel, folder: Path) -> Path:
+def write_gguf(loaded: LoadedModel, folder: Path, *, is_small: bool = False) -> Path:
     """Write a loaded model and its tokenizer into a folder; return the GGUF file.
 
-    Quantized linears keep their blocks, norms become float32, all other weights keep their own type.
+    Quantized linears keep their blocks, norms become float32, all other weights keep their own type, unless embedding
+    and head are to be small: then they get the types of llama.cpp's mix.
 
     Raises:
         UsageError: The tokenizer or a runtime transform cannot be expressed.
@@ -64,7 +72,7 @@ def write_gguf(loaded: LoadedModel, folder: Path) -> Path:
         loaded.tokenizer.save_pretrained(folder)
         digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
         writer.add_string(TOKENIZER_SHA256, digest)
-        _add_tensors(writer, loaded.model)
+        _add_tensors(writer, loaded.model, is_small)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -115,7 +123,7 @@ def _add_rope(writer: GGUFWriter, config: PretrainedConfig, model: PreTrainedMod
         raise UnsupportedArchitecture(f"RoPE scaled by '{kind}' has no place in the GGUF files of this architecture.")
 
 
-def _add_tensors(writer: GGUFWriter, model: PreTrainedModel) -> None:
+def _add_tensors(writer: GGUFWriter, model: PreTrainedModel, is_small: bool) -> None:
     from gguf import GGMLQuantizationType
     from gguf.quants import quantize
 
@@ -133,8 +141,15 @@ def _add_tensors(writer: GGUFWriter, model: PreTrainedModel) -> None:
         raw = rows.numpy() if kind else quantize(np.ascontiguousarray(rows.float().numpy()), stored)
         writer.add_tensor(target, np.ascontiguousarray(raw), raw_dtype=stored)
 
+    outer = {names.embedding: HEAD if tied else EMBEDDING, names.head: HEAD} if is_small else {}
     for name, module in model.named_modules():
-        if isinstance(module, BlockLinear):
+        if name in outer and not (tied and name == names.head):
+            weight = module.get_parameter("weight").detach().float()
+            kind = outer[name] if weight.shape[1] % SUPERBLOCK == 0 else FALLBACK
+            importance = torch.ones(weight.shape[1], device=weight.device)
+            blocks = encode(weight, importance, kind, Options(feedback=False, passes=0, unbiased=False))
+            add(name, "weight", blocks, kind)
+        elif isinstance(module, BlockLinear):
             add(name, "weight", module.get_buffer("blocks"), module.kind)
         elif isinstance(weight := getattr(module, "weight", None), Tensor) and not (tied and name == names.head):
             add(name, "weight", weight)

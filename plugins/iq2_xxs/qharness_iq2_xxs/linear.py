@@ -24,6 +24,7 @@ STORED_TYPES: Mapping[str, StoredType] = {
     "IQ2_XXS": StoredType(256, 66, decoding.decode_iq2_xxs),
     "Q2_K": StoredType(256, 84, decoding.decode_q2_k),
     "Q4_K": StoredType(256, 144, decoding.decode_q4_k),
+    "Q5_K": StoredType(256, 176, decoding.decode_q5_k),
     "IQ4_NL": StoredType(32, 18, decoding.decode_iq4_nl),
 }
 

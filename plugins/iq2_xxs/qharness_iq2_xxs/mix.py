@@ -23,6 +23,10 @@ MANY_HEADS = 4
 """Query heads per key head from which on the values, being few, get four bits."""
 
 
+EMBEDDING, HEAD = "Q2_K", "Q5_K"
+"""Types of the outer matrices in llama.cpp's mix; an embedding that is the head, too, gets the head's."""
+
+
 @dataclass(frozen=True)
 class TypeChoice:
     """The types of a model's linears.

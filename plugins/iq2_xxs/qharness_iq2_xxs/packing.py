@@ -42,18 +42,28 @@ def pack_q2_k(codes: Tensor, scales: AffineScales) -> Tensor:
 
 def pack_q4_k(codes: Tensor, scales: AffineScales) -> Tensor:
     """Return 144 bytes per 256 weights: d, dmin, twelve bytes of steps, codes."""
+    return torch.cat([_head(scales), _nibbles(codes)], -1).flatten(1)
+
+
+def pack_q5_k(codes: Tensor, scales: AffineScales) -> Tensor:
+    """Return 176 bytes per 256 weights: d, dmin, twelve bytes of steps, the fifth bits of the codes, the other four."""
+    shifts = torch.arange(8, device=codes.device)[:, None]
+    fifth = (codes.long().unflatten(1, (-1, 8, 32)) >> 4 << shifts).sum(-2).to(torch.uint8)
+    return torch.cat([_head(scales), fifth, _nibbles(codes & 15)], -1).flatten(1)
+
+
+def _head(scales: AffineScales) -> Tensor:
+    """Return d, dmin and the steps of 8 sub-blocks, six bits each, shape (rows, superblocks, 16)."""
     low, high = scales.scale.split(4, -1), scales.minimum.split(4, -1)
-    steps = torch.cat(
-        [
-            low[0] | low[1] >> 4 << 6,
-            high[0] | high[1] >> 4 << 6,
-            (low[1] & 15) | (high[1] & 15) << 4,
-        ],
-        -1,
-    ).to(torch.uint8)
+    mixed = (low[1] & 15) | (high[1] & 15) << 4
+    steps = torch.cat([low[0] | low[1] >> 4 << 6, high[0] | high[1] >> 4 << 6, mixed], -1).to(torch.uint8)
+    return torch.cat([_half(scales.d), _half(scales.dmin), steps], -1)
+
+
+def _nibbles(codes: Tensor) -> Tensor:
+    """Return two codes of four bits a byte, 32 apart, shape (rows, superblocks, 128)."""
     pairs = codes.unflatten(1, (-1, 4, 2, 32))
-    body = (pairs[..., 0, :] | pairs[..., 1, :] << 4).flatten(2)
-    return torch.cat([_half(scales.d), _half(scales.dmin), steps, body], -1).flatten(1)
+    return (pairs[..., 0, :] | pairs[..., 1, :] << 4).flatten(2)
 
 
 def pack_iq4_nl(codes: Tensor, scales: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.refit import unbiased_rows
 from qharness_iq2_xxs import packing
-from qharness_iq2_xxs.affine import Q2_K, Q4_K, AffineCode
+from qharness_iq2_xxs.affine import Q2_K, Q4_K, Q5_K, AffineCode
 from qharness_iq2_xxs.lattice import LatticeCode
 from qharness_iq2_xxs.linear import BlockLinear
 from qharness_iq2_xxs.mix import TypeChoice, choose_types
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qharness_iq2_xxs.options import Options
+
+
+AFFINE = {
+    "Q2_K": (Q2_K, packing.pack_q2_k),
+    "Q4_K": (Q4_K, packing.pack_q4_k),
+    "Q5_K": (Q5_K, packing.pack_q5_k),
+}
 
 
 class Iq2Xxs:
@@ -77,12 +84,12 @@ def encode(weight: Tensor, hessian: Tensor, kind: str, options: Options) -> Tens
         rounded = round_with_feedback(weight, known, nonlinear, damping=damping)
         factor = _row_factors(weight, hessian, rounded.weight, options)
         return packing.pack_iq4_nl(rounded.indices, nonlinear.table() * factor)
-    affine = AffineCode(Q2_K if kind == "Q2_K" else Q4_K)
+    spec, pack = AFFINE[kind]
+    affine = AffineCode(spec)
     rounded = round_with_feedback(weight, known, affine, damping=damping)
     factor = _row_factors(weight, hessian, rounded.weight, options)
     scales = affine.table()
     scales = scales._replace(d=as_stored(scales.d * factor), dmin=as_stored(scales.dmin * factor))
-    pack = packing.pack_q2_k if kind == "Q2_K" else packing.pack_q4_k
     return pack(rounded.indices, scales)
 
 

@@ -35,6 +35,17 @@ def test_file_holds_equal_values(quantized, host, tmp_path):
     np.testing.assert_array_equal(values, linears["model.layers.1.mlp.down_proj"].dequantize().numpy())
 
 
+def test_small_files_quantize_embedding_and_head_too(quantized, host, tmp_path):
+    path = write_gguf(quantized, tmp_path, is_small=True)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
+    assert (kinds["token_embd.weight"], kinds["output.weight"]) == ("Q2_K", "Q5_K")
+    again = load_model(LoadRequest(str(path), host)).model
+    for name, bound in (("lm_head", 0.003), ("model.embed_tokens", 0.1)):
+        wanted = quantized.model.get_submodule(name).weight
+        error = (again.get_submodule(name).weight.detach() - wanted).square().mean() / wanted.square().mean()
+        assert 0 < float(error) < bound
+
+
 def test_tokenizer_travels_beside_the_file_and_inside_it(quantized, host, tmp_path):
     path = write_gguf(quantized, tmp_path)
     wanted = quantized.tokenizer(TEXT)["input_ids"]
