@@ -13,6 +13,7 @@ from qharness.records import (
     EngineRecord,
     EvaluatorRecord,
     ExecutorRecord,
+    ExporterRecord,
     LoaderRecord,
     RuntimeTransformRecord,
 )
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from qharness.engines.base import Engine, EngineRequest
     from qharness.evaluation.base import Evaluation, EvaluationContext
+    from qharness.jobs.export import ExportRequest
     from qharness.models.loaded import LoadedModel, LoadRequest
     from qharness.transforms.base import RuntimeTransform
     from qharness.transforms.contract import TransformEntry
@@ -115,6 +117,18 @@ def qharness_runtime_transforms() -> Iterable[RuntimeTransformRecord]:
     yield RuntimeTransformRecord(
         "rht", "Randomized Hadamard around a linear layer", ("linear_input", "linear_output"), _hadamard
     )
+
+
+def _write_plain(request: ExportRequest) -> None:
+    from qharness.artifacts.plain import write_plain
+
+    write_plain(request)
+
+
+@hookimpl
+def qharness_exporters() -> Iterable[ExporterRecord]:
+    """Offer plain models."""
+    yield ExporterRecord("fp16", "A plain float16 model that transformers loads without qharness", (), _write_plain)
 
 
 @hookimpl

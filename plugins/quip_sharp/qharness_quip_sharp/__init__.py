@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qharness import hookimpl
-from qharness.records import QuantizerRecord
+from qharness.records import LoaderRecord, QuantizerRecord
 from qharness_quip_sharp.options import Options
 
 if TYPE_CHECKING:
+    from qharness.models.loaded import LoadedModel, LoadRequest
     from qharness.quantization.base import Quantizer
     from qharness.quantization.linear import QuantizedLinear
 
@@ -24,6 +25,24 @@ def _linear() -> type[QuantizedLinear]:
     from qharness_quip_sharp.linear import LatticeLinear
 
     return LatticeLinear
+
+
+def _claims(reference: str) -> bool:
+    from qharness_quip_sharp.claims import claims
+
+    return claims(reference)
+
+
+def _load(request: LoadRequest) -> LoadedModel:
+    from qharness_quip_sharp.loading import load_public
+
+    return load_public(request)
+
+
+@hookimpl
+def qharness_loaders() -> Iterable[LoaderRecord]:
+    """Offer the public checkpoints of QuIP#."""
+    yield LoaderRecord("quip_sharp", "Public QuIP# checkpoints (quip_params), dense", _claims, _load, priority=10)
 
 
 @hookimpl

@@ -26,6 +26,7 @@ class Options:
     weight_rate: float = _option(5e-5, "Learning rate of the weights that are not quantized yet.")
     sign_rate: float = _option(5e-4, "Learning rate of the sign vectors.")
     batch: int = _option(4, "Samples per batch of the fine-tuning.")
+    accumulate: int = _option(2, "Batches per step of its optimizer.")
     hessians: Literal["store", "sequential"] = _option(
         "store", "Hessians of the original model; or sequential, behind the quantized blocks."
     )

@@ -32,7 +32,7 @@ class QuipSharp:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.tuning = Schedule(options.epochs, options.batch) if options.epochs else None
+        self.tuning = Schedule(options.epochs, options.batch, options.accumulate) if options.epochs else None
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""
