@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from qharness.calibration.moments import RawInputs, SecondMoment
-from qharness.calibration.walk import BlockInputs, first_inputs, forward_block, observe, on_device
+from qharness.calibration.walk import first_inputs, on_device
 from qharness.errors import MissingData
 from qharness.quantization.base import LinearContext, ModelContext, Prepared
 from qharness.quantization.grid_linear import GridLinear
+from qharness.quantization.observations import Seen, WalkedInputs
 from qharness.quantization.seeding import seed_of
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.grid import GridCode, GridSpec, fitting_group, round_to_nearest, storable
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from qharness_butterfly.options import Learning, Options
 
 GPU_STEPS, CPU_STEPS = 500, 24
-RAW_TOKENS = 8192
 
 
 class Rotation:
@@ -55,17 +53,21 @@ class Rotation:
             raise MissingData("Butterflies are learned on inputs; give calibration text with `--text SOURCE`.")
         names, stages = context.architecture, context.architecture.stages()
         blocks = list(names.module(model, names.blocks).children())
-        inputs = first_inputs(model, names, context.calibration[: self.options.samples])
+        walk = WalkedInputs(
+            first_inputs(model, names, context.calibration[: self.options.samples]),
+            stages,
+            needs="inputs",
+            behind="original",
+            device=context.device,
+        )
         tensors: dict[str, Tensor] = {}
         losses: dict[str, tuple[float, float]] = {}
         for index, block in enumerate(blocks):
             with on_device(block, context.device):
-                found = self._learn_block(block, inputs, f"{names.blocks}.{index}", context)
-                if index + 1 < len(blocks):
-                    inputs = forward_block(block, inputs, context.device)
+                walk.begin(block, False)
                 for stage in stages:
-                    learned = found[stage[0]]
                     prefix = f"{names.blocks}.{index}.{stage[0]}"
+                    learned = self._learn(block, stage, prefix, walk.stage(block, prefix, stage), context)
                     losses[prefix] = (learned.before, learned.after)
                     tensors[angles_name(prefix)] = learned.butterfly.angles
                     if learned.butterfly.skew.numel():
@@ -95,36 +97,20 @@ class Rotation:
         wanted = self.options.steps or (CPU_STEPS if device == "cpu" else GPU_STEPS)
         return max(wanted, 0)
 
-    def _learn_block(
-        self, block: nn.Module, inputs: BlockInputs, prefix: str, context: ModelContext
-    ) -> dict[str, Learned]:
-        stages = context.architecture.stages()
-        raw = {stage[0]: RawInputs(inputs.tokens, RAW_TOKENS) for stage in stages}
-        moments = {stage[0]: SecondMoment() for stage in stages}
-
-        def add(name: str, x: Tensor) -> None:
-            raw[name].add(x)
-            moments[name].add(x)
-
-        watch = {stage[0]: partial(add, stage[0]) for stage in stages}
-        observe(block, inputs, context.device, watch, last=stages[-1][0])
-        found: dict[str, Learned] = {}
-        for stage in stages:
-            weight = torch.cat([block.get_submodule(name).weight.detach().float() for name in stage])
-            columns = weight.shape[1]
-            hessian = moments[stage[0]].mean().to(context.device)
-            task = Task(weight, hessian, raw[stage[0]].all(), self.quantizer_for(columns))
-            found[stage[0]] = learn(
-                task,
-                start(columns, self.options.start),
-                steps=self._steps(context.device),
-                rate=self.options.rate,
-                uniformity=self.options.uniformity,
-                rows=self.options.rows,
-                tokens=self.options.tokens,
-                generator=torch.Generator().manual_seed(seed_of(context.seed, f"{prefix}.{stage[0]}")),
-            )
-        return found
+    def _learn(self, block: nn.Module, stage: Sequence[str], prefix: str, seen: Seen, context: ModelContext) -> Learned:
+        assert seen.hessian is not None and seen.inputs is not None
+        weight = torch.cat([block.get_submodule(name).weight.detach().float() for name in stage])
+        columns = weight.shape[1]
+        return learn(
+            Task(weight, seen.hessian.to(context.device), seen.inputs, self.quantizer_for(columns)),
+            start(columns, self.options.start),
+            steps=self._steps(context.device),
+            rate=self.options.rate,
+            uniformity=self.options.uniformity,
+            rows=self.options.rows,
+            tokens=self.options.tokens,
+            generator=torch.Generator().manual_seed(seed_of(context.seed, prefix)),
+        )
 
 
 class ButterflyQuant:
