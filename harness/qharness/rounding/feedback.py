@@ -46,7 +46,8 @@ def round_with_feedback(
 
     Args:
         weight: Shape (rows, columns); not changed.
-        hessian: Mean of x x^T, shape (columns, columns); None rounds to nearest without feedback.
+        hessian: Mean of x x^T, shape (columns, columns). Its diagonal alone, shape (columns,), or None for ones, rounds
+            to nearest without feedback; codes are still told the importance.
         code: Code to round with; its scales are fitted on the updated weights at the start of each group.
         order: Order of the walk.
         damping: Fraction of the mean diagonal added to the diagonal.
@@ -67,12 +68,14 @@ def round_with_feedback(
             f"and groups of {group} columns."
         )
     device = weight.device
-    diagonal = torch.ones(columns, device=device) if hessian is None else hessian.diagonal().float()
+    if hessian is None:
+        hessian = torch.ones(columns, device=device)
+    diagonal = (hessian if hessian.dim() == 1 else hessian.diagonal()).float()
     walk = column_order(diagonal, order, group, tile)
     work = weight.float()[:, walk]
     diagonal = diagonal[walk]
     factor = None
-    if hessian is not None:
+    if hessian.dim() == 2:
         factor = inverse_factor(hessian[walk][:, walk], damping)
     decoded = torch.empty_like(work)
     found: list[Tensor] = []

@@ -90,3 +90,21 @@ def refit_rows(weight: Tensor, hessian: Tensor | None, rounded: Tensor) -> Tenso
     image = rounded.float() if hessian is None else rounded.float() @ hessian
     factor = (weight.float() * image).sum(1) / (rounded.float() * image).sum(1)
     return torch.where(torch.isfinite(factor) & (factor > 0), factor, 1.0)
+
+
+@torch.no_grad()
+def unbiased_rows(weight: Tensor, hessian: Tensor, rounded: Tensor) -> Tensor:
+    """Return the factor of each row of `rounded` that keeps the size of its output, shape (rows,), float32.
+
+    Least squares shrinks: the best rounded row q has w H q = q H q < w H w, so that outputs come out smaller by the
+    relative error, in every layer the same way. s_i = (w_i H w_i) / (w_i H q_i) takes that back, for a slightly larger
+    squared error. Rows for which this is not between 2/3 and 3/2 keep 1.
+
+    Args:
+        weight: Weights before rounding, shape (rows, columns).
+        hessian: Shape (columns, columns), or its diagonal, shape (columns,).
+        rounded: Weights after rounding, shape (rows, columns).
+    """
+    image = weight.float() * hessian if hessian.dim() == 1 else weight.float() @ hessian
+    factor = (image * weight).sum(1) / (image * rounded).sum(1)
+    return torch.where((factor > 2 / 3) & (factor < 3 / 2), factor, 1.0)

@@ -38,7 +38,7 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
         MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
     """
     maps = hadamard_maps(spec, tensors)
-    return next(iter(maps.values())) if len(maps) == 1 else _WeightedSum(maps)
+    return next(iter(maps.values())) if len(maps) == 1 else WeightedSum(maps)
 
 
 def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, SignedHadamard]:
@@ -117,13 +117,14 @@ class SignedHadamard:
         return self._moved[1]
 
 
-class _WeightedSum:
+class WeightedSum:
     """A sum of maps with weights in [0.5, 1.5) from a hash of their names, over the root of their number."""
 
-    def __init__(self, maps: Mapping[str, SignedHadamard]) -> None:
+    def __init__(self, maps: Mapping[str, Callable[[Tensor], Tensor]]) -> None:
         self.maps = maps
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Apply the sum to the last dimension of x."""
         total = sum(_weight(name) * apply(x) for name, apply in self.maps.items())
         assert not isinstance(total, int)
         return total / len(self.maps) ** 0.5

@@ -16,8 +16,9 @@ from qharness.models.architecture import head_dim_of
 from qharness.rotation.blocks import merge_r4, rotate_block
 from qharness.rotation.folding import folded_block, folded_head
 from qharness.rounding.grid import fitting_group
+from qharness.rounding.straight_through import quantize_weights
 from qharness_kernels.hadamard import hadamard_transform
-from qharness_spinquant.fakequant import quantize_activations, quantize_weights
+from qharness_spinquant.fakequant import quantize_activations
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

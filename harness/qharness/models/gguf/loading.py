@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qharness.errors import CorruptArtifact, MissingModel, UsageError
 from qharness.models.gguf.config import config_of
-from qharness.models.gguf.reading import GgufFile, open_gguf
+from qharness.models.gguf.reading import TOKENIZER_SHA256, GgufFile, open_gguf
 from qharness.models.gguf.tensors import ROPE_FACTORS, dequantized, divide_frequencies, weights_of
-from qharness.models.hub import quiet_loading, torch_dtype
+from qharness.models.hub import load_tokenizer, quiet_loading, torch_dtype
 from qharness.models.loaded import LoadedModel, LoadRequest
 
 if TYPE_CHECKING:
@@ -63,18 +65,30 @@ def load_gguf(request: LoadRequest) -> LoadedModel:
 
 
 def tokenizer_of(file: GgufFile) -> PreTrainedTokenizerBase:
-    """Return the tokenizer that transformers builds from the file's metadata.
+    """Return the tokenizer of a file.
+
+    Files that qharness writes name the SHA-256 of the tokenizer.json they were made with; where it lies beside the
+    file, it is used, since GGUF describes tokenizers only in part. Else transformers builds one from the metadata.
 
     Raises:
         MissingModel: It cannot.
     """
     from transformers import AutoTokenizer
 
-    with quiet_loading():
+    if is_tokenizer_of(file.path.parent / "tokenizer.json", file):
+        return load_tokenizer(str(file.path.parent), local=True)
+    # In a folder of its own: transformers would prefer a tokenizer.json beside the file, whosesoever it is.
+    with quiet_loading(), tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / file.path.name).symlink_to(file.path.resolve())
         try:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-                str(file.path.parent), gguf_file=file.path.name, local_files_only=True
+                folder, gguf_file=file.path.name, local_files_only=True
             )
         except (OSError, ValueError, KeyError, NotImplementedError, ImportError) as error:
             raise MissingModel(f"{file.path} has no tokenizer that transformers can read: {error}.") from error
     return tokenizer
+
+
+def is_tokenizer_of(path: Path, file: GgufFile) -> bool:
+    """Return whether a tokenizer.json is the one whose digest the GGUF file holds."""
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == file.metadata.get(TOKENIZER_SHA256)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gguf import ReaderTensor
 
 MAGIC = b"GGUF"
+TOKENIZER_SHA256 = "qharness.tokenizer.sha256"
+"""Setting that holds the SHA-256 of the tokenizer.json a file was written with."""
 
 
 @dataclass(frozen=True)

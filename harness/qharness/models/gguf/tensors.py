@@ -73,6 +73,17 @@ def transformers_name(name: str) -> str | None:
     return f"{OUTER[kind]}.{part}" if kind in OUTER and part == "weight" else None
 
 
+def gguf_name(name: str) -> str | None:
+    """Return the name in GGUF files of a weight of transformers, None if there is none."""
+    inner = {target: kind for kind, target in INNER.items()}
+    outer = {target: kind for kind, target in OUTER.items()}
+    module, _, part = name.rpartition(".")
+    block = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", module)
+    if block:
+        return f"blk.{block[1]}.{inner[block[2]]}.{part}" if block[2] in inner else None
+    return f"{outer[module]}.{part}" if module in outer else None
+
+
 def dequantized(file: GgufFile, name: str) -> Tensor:
     """Return a tensor as float32 in its row-major shape.
 
@@ -103,6 +114,17 @@ def unpermuted(weight: Tensor, heads: int) -> Tensor:
     """
     size = weight.shape[0] // heads // 2
     return weight.reshape(heads, size, 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def permuted(rows: Tensor, heads: int) -> Tensor:
+    """Put rows of queries and keys, or their stored blocks, into llama.cpp's order; undone by `unpermuted`.
+
+    Args:
+        rows: Shape (heads * head_dim, ...).
+        heads: Number of heads.
+    """
+    size = rows.shape[0] // heads // 2
+    return rows.reshape(heads, 2, size, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def divide_frequencies(model: torch.nn.Module, factors: Tensor) -> None:

@@ -1,0 +1,26 @@
+"""What users set with `--set iq2_xxs.NAME=VALUE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of IQ2_XXS."""
+
+    mix: Literal["default", "pure"] = _option(
+        "default", "Types as llama.cpp mixes them for this type, or IQ2_XXS wherever it fits."
+    )
+    feedback: bool = _option(True, "Feed rounding errors forward with the whole Hessian; else use its diagonal alone.")
+    passes: int = _option(2, "Passes that choose scales and code words anew under the whole Hessian.")
+    unbiased: bool = _option(True, "Scale every row so that its output keeps its size; least squares alone shrinks it.")
+    damping: float = _option(0.01, "Fraction of the Hessian's mean diagonal that is added to its diagonal.")
+    hessians: Literal["store", "sequential"] = _option(
+        "store", "Hessians of the original model, stored ones where given; or sequential, behind the quantized blocks."
+    )
