@@ -11,6 +11,10 @@ import rich_click as click
 from qharness.errors import UsageError
 from qharness.host import Host
 
+ABLATE_HELP = (
+    "Evaluate also without this runtime transform, or part of it: r4, r3:q_post_rope, r4@layers=3,5-6, r4@channels=25%."
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -85,13 +89,20 @@ evaluation_options = compose(
         show_default=True,
         help="Which kernels serve quantized linears.",
     ),
-    click.option("--ablate", multiple=True, metavar="TRANSFORM", help="Evaluate also without this runtime transform."),
+    click.option("--ablate", multiple=True, metavar="TRANSFORM", help=ABLATE_HELP),
     click.option(
         "--kv-bits",
         type=click.Choice(["16", "8", "4", "2"]),
         default="16",
         show_default=True,
         help="Width of the key-value cache.",
+    ),
+    click.option(
+        "--kv-prefill",
+        type=click.Choice(["invisible", "visible"]),
+        default="invisible",
+        show_default=True,
+        help="Whether the tokens of a prompt read each other from a quantized cache (visible) or exactly (invisible).",
     ),
     click.option("--apply-chat-template", "chat_template", is_flag=True, help="Send prompts as chat messages."),
     click.option("--system", default=None, metavar="TEXT", help="System prompt; needs --apply-chat-template."),

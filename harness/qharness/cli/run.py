@@ -58,13 +58,15 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
     from qharness.jobs.device import resolve_device, resolve_dtype
     from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, parse_settings, resolve_plugins
     from qharness.records import RuntimeTransformRecord
+    from qharness.transforms.ablation import Ablation
 
     if not choices["suites"]:
         raise UsageError("Name a suite with --suite; `qharness suites` lists them.")
     model = model_reference(choices["model"])
     plugins = resolve_plugins(choices.get("plugins", ()), host)
-    for name in choices["ablate"]:
-        host.get(RuntimeTransformRecord, name)
+    ablations = [Ablation.parse(text) for text in choices["ablate"]]
+    for ablation in ablations:
+        host.get(RuntimeTransformRecord, ablation.id)
     check_model(model, host)
     device = resolve_device(choices["device"])
     plan = RunPlan(
@@ -80,9 +82,10 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
         executor=normalize_name(choices["executor"]),
         kernels=choices["kernels"],
         kv_bits=int(choices["kv_bits"]),
+        kv_prefill=choices["kv_prefill"],
         device=device,
         dtype=resolve_dtype(choices["dtype"], device),
-        ablate=tuple(normalize_name(name) for name in choices["ablate"]),
+        ablate=tuple(map(str, ablations)),
         chat_template=choices["chat_template"],
         system=choices["system"],
         settings=parse_settings(choices.get("settings", ())),

@@ -24,6 +24,7 @@ from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
 from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
+from qharness.kv.rounding import kv_rounding
 from qharness.quantization.linear import QuantizedLinear
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class HfEngine:
 
     def __init__(self, loaded: LoadedModel, request: EngineRequest, budgets: Budgets | None = None) -> None:
         use_grouped_attention(loaded.model)
-        self._forward = Forward(loaded.model)
+        self._forward = Forward(loaded.model, kv_rounding(request.kv_bits, request.kv_prefill))
         self._budgets = budgets or (CPU_BUDGETS if loaded.model.device.type == "cpu" else GPU_BUDGETS)
         self._prefill: RememberingPrefill | BatchPrefill = (
             RememberingPrefill(self._forward, self._budgets.remembered)
@@ -198,8 +199,6 @@ def create(request: EngineRequest) -> HfEngine:
     Raises:
         UsageError: The request names something that this engine cannot do; a row must never be stamped with it.
     """
-    if request.kv_bits != 16:
-        raise UsageError(f"The engine 'hf' has no {request.kv_bits}-bit key-value cache; drop --kv-bits.")
     if request.kernels == "triton":
         raise UsageError("There are no Triton kernels for quantized linears yet; use --kernels reference.")
     from qharness.models.loaded import LoadRequest

@@ -83,7 +83,8 @@ def evaluate_configuration(
         dtype=plan.dtype,
         device=plan.device,
         ablate=configuration.ablation,
-        kv_bits=plan.kv_bits,
+        kv_bits=configuration.kv_bits,
+        kv_prefill=configuration.kv_prefill or plan.kv_prefill,
         kernels=plan.kernels,
         cache=cache,
     )

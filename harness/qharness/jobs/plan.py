@@ -37,11 +37,14 @@ class RunPlan:
         num_fewshot: Shots; None for the suite's default.
         limit: Documents per task; None for all.
         seed: Seed of quantization and sampling.
-        engine, executor, kernels, kv_bits, device, dtype: How models are executed.
+        seeds: How many times each method quantizes, with seeds from `seed` up.
+        engine, executor, kernels, kv_bits, kv_prefill, device, dtype: How models are executed.
         ablate: Runtime transforms of which each is left out in rows of its own.
         chat_template, system: How prompts are wrapped.
         settings: Options of quantizers, `{plugin: {option: text}}`.
         texts, calibration_samples, calibration_length, hessians: Calibration.
+        calibrations: Named calibrations that are compared, `{name: text sources}`; empty for one, from `texts`.
+        matrix: The ablation matrix that is run in place of the plugins' plain rows, or None.
     """
 
     plugins: tuple[str, ...]
@@ -52,10 +55,12 @@ class RunPlan:
     num_fewshot: int | None = None
     limit: int | None = None
     seed: int = 0
+    seeds: int = 1
     engine: str = "hf"
     executor: str = "inline"
     kernels: str = "auto"
     kv_bits: int = 16
+    kv_prefill: str = "invisible"
     device: str = "cpu"
     dtype: str = "float32"
     ablate: tuple[str, ...] = ()
@@ -66,6 +71,8 @@ class RunPlan:
     calibration_samples: int | None = None
     calibration_length: int | None = None
     hessians: str | None = None
+    calibrations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    matrix: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON-able data."""
@@ -98,6 +105,10 @@ class RunPlan:
                 raise UnknownName("quantizer in this run", name, self.plugins)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit} leaves no documents; give a number of at least 1.")
+        if self.seeds < 1:
+            raise UsageError(f"--seeds {self.seeds} quantizes nothing; give a number of at least 1.")
+        if self.calibrations and (self.texts or self.hessians):
+            raise UsageError("--calibration NAME=SOURCE names the calibration texts; drop --text and --hessians.")
         if self.system is not None and not self.chat_template:
             raise UsageError("--system needs --apply-chat-template: without it there is no system prompt.")
         self.data_folder(host)

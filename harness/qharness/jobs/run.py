@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,14 @@ from qharness.host import Host
 from qharness.jobs.artifacts import build_artifact, describe_baseline
 from qharness.jobs.calibration import calibration_name
 from qharness.jobs.conclusion import conclude_run
-from qharness.jobs.configurations import Built, Configuration, configurations
+from qharness.jobs.configurations import (
+    ArtifactSpec,
+    Built,
+    Configuration,
+    artifact_specs,
+    configurations,
+    unused_ablations,
+)
 from qharness.jobs.evaluate import evaluate_configuration, steps
 from qharness.jobs.plan import BASELINE, RunPlan
 from qharness.jobs.progress import Reporter
@@ -59,14 +66,13 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
     """
     store = run.path.parent / ".cache"
     host.notify("qharness_run_started", run=run.info)
-    total = (1 + len(plan.plugins)) * (1 + len(steps(plan, host)))
-    with Reporter(total, quiet) as reporter:
-        built, failed = _build_all(plan, host, run, store, reporter)
-        chosen = configurations(plan, built)
-        for name in plan.ablate:
-            if not any(name in configuration.ablation for configuration in chosen):
-                reporter.say(f"No artifact of this run has the transform '{name}': --ablate {name} adds no row.")
-        reporter.total = 1 + len(plan.plugins) + len(chosen) * len(steps(plan, host))
+    specs = artifact_specs(plan)
+    with Reporter(len(specs) * (1 + len(steps(plan, host))), quiet) as reporter:
+        builder = _Builder(plan, host, run, store, reporter)
+        chosen = _matrix(plan, host, run, builder) if plan.matrix is not None else _plain(plan, specs, builder)
+        for name in unused_ablations(plan, chosen):
+            reporter.say(f"No artifact of this run has the transform '{name}': --ablate {name} adds no row.")
+        reporter.total = len(builder.built) + len(chosen) * len(steps(plan, host))
 
         def evaluate(configuration: Configuration) -> bool:
             cell = configuration.cell(plan)
@@ -81,7 +87,7 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
 
         executor = host.get(ExecutorRecord, plan.executor).create()
         try:
-            failed |= any(list(executor.map(evaluate, chosen)))
+            failed = any(list(executor.map(evaluate, chosen))) or builder.failed
         finally:
             executor.shutdown()
     report = conclude_run(run, host)
@@ -90,30 +96,55 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
     return RunOutcome(run, report, failed)
 
 
-def _build_all(
-    plan: RunPlan, host: Host, run: RunDirectory, store: Path, reporter: Reporter
-) -> tuple[dict[str, Built], bool]:
-    built: dict[str, Built] = {}
-    failed = False
-    for plugin in (BASELINE, *plan.plugins):
-        cell = Configuration(Built(plugin, plan.model, "")).cell(plan)
+class _Builder:
+    """Models of a run, each built once; a failure is stored and fails only what needs that model."""
+
+    def __init__(self, plan: RunPlan, host: Host, run: RunDirectory, store: Path, reporter: Reporter) -> None:
+        self.plan, self.host, self.run, self.store, self.reporter = plan, host, run, store, reporter
+        self.built: dict[ArtifactSpec, Built | None] = {}
+
+    @property
+    def failed(self) -> bool:
+        """Whether a model could not be built."""
+        return None in self.built.values()
+
+    def build(self, spec: ArtifactSpec) -> Built | None:
+        """Return the model, or None if it failed; nothing is built for a run whose baseline failed."""
+        if spec not in self.built and self.built.get(artifact_specs(self.plan)[0], True) is not None:
+            self.built[spec] = self._build(spec)
+        return self.built.get(spec)
+
+    def _build(self, spec: ArtifactSpec) -> Built | None:
+        cell = Configuration(Built(spec, self.plan.model, "")).cell(self.plan)
         started = time.monotonic()
 
-        def work(plugin: str = plugin) -> tuple[Built, dict[str, Any]]:
-            if plugin == BASELINE:
-                return describe_baseline(plan, host)
-            return build_artifact(plugin, plan, host, store, reporter)
+        def work() -> tuple[Built, dict[str, Any]]:
+            if spec.plugin == BASELINE:
+                return describe_baseline(self.plan, self.host)
+            return build_artifact(spec, self.plan, self.host, self.store, self.reporter)
 
-        outcome = _guarded(work, "quantize", cell, host, run, reporter)
+        outcome = _guarded(work, "quantize", cell, self.host, self.run, self.reporter)
+        self.reporter.step(f"{self.run.config_id(cell)}: ready", time.monotonic() - started)
         if outcome is None:
-            failed = True
-            if plugin == BASELINE:
-                break
-        else:
-            built[plugin], facts = outcome
-            run.write_artifact(facts)
-        reporter.step(f"{plugin}: ready", time.monotonic() - started)
-    return built, failed
+            return None
+        built, facts = outcome
+        self.run.write_artifact(facts)
+        return built
+
+
+def _plain(plan: RunPlan, specs: Sequence[ArtifactSpec], builder: _Builder) -> list[Configuration]:
+    return configurations(plan, [built for built in map(builder.build, specs) if built is not None])
+
+
+def _matrix(plan: RunPlan, host: Host, run: RunDirectory, builder: _Builder) -> list[Configuration]:
+    """Return the configurations of the ablation matrix, each once, and store which rows they are."""
+    from qharness.jobs.matrix import matrix_rows
+
+    builder.build(artifact_specs(plan)[0])
+    rows = matrix_rows(plan, host, builder.build, (plan.matrix or {}).get("rows", ()))
+    named = [(run.config_id(row.configuration.cell(plan)), row) for row in rows]
+    run.write_rows([{"row": row.name, "purpose": row.purpose, "config": config} for config, row in named])
+    return list({config: row.configuration for config, row in named}.values())
 
 
 def _guarded(

@@ -54,6 +54,7 @@ def quantize_model(
     hessians: HessianStore | None,
     seed: int,
     device: str,
+    weights: Literal["quantized", "original"] = "quantized",
     work: Path,
     out: Path,
     store_dtype: torch.dtype = torch.bfloat16,
@@ -75,6 +76,8 @@ def quantize_model(
         hessians: Opened store of Hessians of this model.
         seed: Seed of everything random.
         device: Device of heavy work; one block is on it at a time.
+        weights: `original` writes the prepared (rotated) model without quantizing its linears, which is what shows
+            whether preparation and runtime transforms leave the function unchanged.
         work: Folder for checkpoints. A second call with equal arguments goes on where the first was stopped; other
             arguments never meet its files. Emptied at the end.
         out: Folder of the artifact.
@@ -111,8 +114,11 @@ def quantize_model(
             prepared = quantizer.prepare(loaded.model, context)
         attach_transforms(loaded.model, prepared.transforms, prepared.tensors, host)
         meter.lap("prepare")
+        quantized: dict[str, Any] = {}
+        measured: dict[str, dict[str, float]] = {}
         job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, seed, device, folder)
-        quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
+        if weights == "quantized":
+            quantized, measured = job.run(_observations(job, options, calibration, hessians), progress)
         meter.lap("quantize")
     for parameter in loaded.model.parameters():
         if parameter.element_size() > store_dtype.itemsize:
@@ -133,7 +139,8 @@ def quantize_model(
             "calibration": None if calibration is None else calibration.describe(),
             "hessians": None if hessians is None else hessians.describe(),
             "seed": seed,
-            "nominal_bits": record.nominal_bits(options),
+            "nominal_bits": record.nominal_bits(options) if quantized else 8.0 * store_dtype.itemsize,
+            "weights": weights,
             "layers": measured,
             "notes": dict(prepared.notes),
             **meter.describe(),

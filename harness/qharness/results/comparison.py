@@ -18,6 +18,7 @@ from qharness.results.shape import (
     Averages,
     Comparison,
     Configuration,
+    MatrixRow,
     RetentionRow,
     RuleRow,
     Summary,
@@ -76,6 +77,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "retention": retention,
         "summary": summary,
         "verdicts": verdicts,
+        "matrix": cast("list[MatrixRow]", [row for run in runs for row in run.rows()]),
         "rules": cast("list[RuleRow]", rule_table()),
         "free": free,
         "generations": answers(configurations, tasks, protocol),
@@ -95,7 +97,19 @@ def _no_clean_baseline(baselines: dict[str, Measured | None]) -> list[str]:
 def stored_verdicts(comparison: Comparison) -> list[Verdict]:
     """Return the verdicts of a comparison as rows that a run directory stores."""
     return [
-        Verdict(v["plugin"], tuple(v["ablation"]), v["engine"], v["kv_bits"], v["verdict"], v["evidence"])
+        Verdict(
+            plugin=v["plugin"],
+            ablation=tuple(v["ablation"]),
+            engine=v["engine"],
+            kv_bits=v["kv_bits"],
+            verdict=v["verdict"],
+            evidence=v["evidence"],
+            config=v["config"],
+            kv_prefill=v["kv_prefill"],
+            variant=v["variant"],
+            seed=v["seed"],
+            calibration=v["calibration"],
+        )
         for v in comparison["verdicts"]
     ]
 
@@ -125,6 +139,8 @@ def _configurations(configurations: Sequence[Measured], baselines: dict[str, Mea
                 "ablation": list(m.cell.ablation),
                 "engine": m.cell.engine,
                 "kv_bits": m.cell.kv_bits,
+                "kv_prefill": m.cell.kv_prefill,
+                "variant": m.cell.variant,
                 "dtype": m.cell.dtype,
                 "kernels": m.cell.kernels,
                 "seed": m.cell.seed,
@@ -198,6 +214,10 @@ def _verdict(measured: Measured, baseline: Measured | None, evidence: Evidence) 
         "ablation": list(measured.cell.ablation),
         "engine": measured.cell.engine,
         "kv_bits": measured.cell.kv_bits,
+        "kv_prefill": measured.cell.kv_prefill,
+        "variant": measured.cell.variant,
+        "seed": measured.cell.seed,
+        "calibration": measured.cell.calibration,
         "verdict": judgement.verdict,
         "evidence": plain,
     }
