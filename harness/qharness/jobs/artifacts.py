@@ -49,6 +49,8 @@ def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
     bits = 8 * size / sum(tensor.numel() for tensor in tensors)
     facts = {
         "plugin": BASELINE,
+        "variant": "",
+        "seed": plan.seed,
         "path": plan.model,
         "nominal_bits": bits,
         "stored_bpw": bits,
