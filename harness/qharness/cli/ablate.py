@@ -31,6 +31,7 @@ qharness ablate --resume runs/20260101-120000-abcdef
     help="Rows to run: letters, full names, dose. [default: all that apply]",
 )
 @options.evaluation_options
+@options.evaluators_option(f"{options.USUAL_EVALUATORS},collapse,divergence")
 @options.model_option
 @options.seed_option
 @options.device_options

@@ -106,10 +106,15 @@ evaluation_options = compose(
     ),
     click.option("--apply-chat-template", "chat_template", is_flag=True, help="Send prompts as chat messages."),
     click.option("--system", default=None, metavar="TEXT", help="System prompt; needs --apply-chat-template."),
-    click.option(
-        "--evaluators", default="mc,gen,decode_ll,free", show_default=True, help="Comma-separated evaluators."
-    ),
 )
+
+
+def evaluators_option(default: str) -> Callable[[F], F]:
+    """Return the option that chooses evaluators, with a command's own default."""
+    return click.option("--evaluators", default=default, show_default=True, help="Comma-separated evaluators.")
+
+
+USUAL_EVALUATORS = "mc,gen,decode_ll,free"
 
 
 def host_from(switches: tuple[str, ...]) -> Host:

@@ -27,6 +27,7 @@ qharness run --resume runs/20260101-120000-abcdef
 @click.command("run", epilog=EXAMPLES)
 @click.option("--plugin", "plugins", multiple=True, metavar="NAME", help="Quantizer, or `all`; may be repeated.")
 @options.evaluation_options
+@options.evaluators_option(options.USUAL_EVALUATORS)
 @options.model_option
 @options.seed_option
 @options.device_options

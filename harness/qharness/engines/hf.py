@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from qharness.engines.attention import use_grouped_attention
 from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
 from qharness.engines.batching import plan_batches
 from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
+from qharness.engines.following import follow, path_logits
 from qharness.engines.forward import Forward
 from qharness.engines.generation import generate_batch
 from qharness.engines.identity import identity_of
@@ -119,6 +120,14 @@ class HfEngine:
             self._cache,
             progress,
         )
+
+    def path_logits(self, request: LikelihoodRequest) -> torch.Tensor:
+        """Return the logits that predict each token of the continuation, by one prefill pass."""
+        return path_logits(self._forward, request)
+
+    def follow(self, requests: Sequence[LikelihoodRequest]) -> Iterator[torch.Tensor]:
+        """Feed the continuations token by token behind their prefilled contexts and yield the logits."""
+        return follow(self._forward, self._prefill, requests)
 
     def close(self) -> None:
         """Free the model."""

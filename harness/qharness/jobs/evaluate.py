@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from qharness.engines.base import EngineRequest
+from qharness.engines.base import Engine, EngineRequest
 from qharness.evaluation.base import EvaluationContext, TaskFailure
 from qharness.host import Host
 from qharness.jobs.configurations import Configuration
@@ -89,6 +89,7 @@ def evaluate_configuration(
         cache=cache,
     )
     engine = host.get(EngineRecord, plan.engine).create(request)
+    baseline = _Baseline(plan, host, cache)
     failures: list[TaskFailure] = []
     try:
         for step in todo:
@@ -104,6 +105,7 @@ def evaluate_configuration(
                 seed=plan.seed,
                 chat_template=plan.chat_template,
                 system=plan.system,
+                baseline=baseline,
                 progress=reporter.update,
                 task_done=partial(_store, run, cell, step.evaluator.name),
             )
@@ -115,7 +117,34 @@ def evaluate_configuration(
             reporter.step(f"{label}: {step.evaluator.name} {step.task_name}", time.monotonic() - started)
     finally:
         engine.close()
+        baseline.close()
     return failures
+
+
+class _Baseline:
+    """The unquantized model of a plan with an exact cache, loaded when first called."""
+
+    def __init__(self, plan: RunPlan, host: Host, cache: Path) -> None:
+        self._plan, self._host, self._cache = plan, host, cache
+        self._engine: Engine | None = None
+
+    def __call__(self) -> Engine:
+        if self._engine is None:
+            plan = self._plan
+            request = EngineRequest(
+                reference=plan.model,
+                host=self._host,
+                dtype=plan.dtype,
+                device=plan.device,
+                kernels=plan.kernels,
+                cache=self._cache,
+            )
+            self._engine = self._host.get(EngineRecord, plan.engine).create(request)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
 
 
 def _measure(step: Step, context: EvaluationContext) -> list[TaskFailure]:
