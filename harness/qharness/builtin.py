@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qharness import hookimpl
 from qharness.executors.inline import InlineExecutor
+from qharness.executors.local import LocalExecutor
 from qharness.records import (
     DoctorCheck,
     EngineRecord,
@@ -157,8 +158,9 @@ def qharness_evaluators() -> Iterable[EvaluatorRecord]:
 
 @hookimpl
 def qharness_executors() -> Iterable[ExecutorRecord]:
-    """Offer the executor of one process."""
+    """Offer the executors of one process and of one machine."""
     yield ExecutorRecord("inline", "One job after the other in this process", InlineExecutor)
+    yield ExecutorRecord("local", "A process for each GPU, or single-threaded ones on a CPU", LocalExecutor)
 
 
 @hookimpl

@@ -210,11 +210,17 @@ class EngineRecord:
 
 @dataclass(frozen=True)
 class ExecutorRecord:
-    """Where jobs run."""
+    """Where jobs run.
+
+    Attributes:
+        name: Name typed by users (`--executor NAME`).
+        summary: One line for `qharness plugins`.
+        create: Builds the executor from the name of the run's device.
+    """
 
     name: str
     summary: str
-    create: Callable[..., Executor]
+    create: Callable[[str], Executor]
 
 
 @dataclass(frozen=True)

@@ -59,5 +59,20 @@ def command(
         plan = plan_from(choices, host)
         if len(plan.plugins) != 1:
             raise UsageError(f"`ablate` takes apart one method; --plugin names {len(plan.plugins)}.")
-        plan = replace(plan, matrix={"rows": [name.strip() for name in rows.split(",") if name.strip()]})
+        plan = replace(plan, matrix={"rows": row_names(rows)})
     return carry_out(plan, host, runs, resume=resume, as_json=as_json)
+
+
+def row_names(text: str) -> list[str]:
+    """Return the rows that a comma-separated text names.
+
+    Raises:
+        UsageError: One is no row of any method.
+    """
+    from qharness.jobs.matrix import DOSE, LETTERS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name.lower().rstrip("0123456789").split()[0] not in (DOSE, *LETTERS.lower()):
+            raise UsageError(f"--rows {name}: rows are called A to M, with a number after H to K, and {DOSE}.")
+    return names

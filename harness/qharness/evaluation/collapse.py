@@ -2,8 +2,8 @@
 
 The texts are those of `free`. Loops are seen in the text itself; word salad is not, so the unquantized model reads
 every text and its perplexity is compared with a band of its own: the lowest of its greedy texts to the highest of texts
-that it samples at temperature 1. Text above the band is nothing that it would write. Text below it is often a loop, which
-repeats what is likely, and is reported; it counts as degenerate only if it also repeats itself.
+that it samples at temperature 1. Text above the band is nothing that it would write. Text below it is often a loop,
+which repeats what is likely, and is reported; it counts as degenerate only if it also repeats itself.
 """
 
 from __future__ import annotations

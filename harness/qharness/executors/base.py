@@ -10,7 +10,10 @@ R = TypeVar("R")
 
 
 class Executor(Protocol):
-    """Runs jobs; a job carries paths and digests, never tensors."""
+    """Runs jobs; a job carries paths and digests, never tensors.
+
+    Functions and jobs may cross to other processes: both must survive pickling.
+    """
 
     name: str
 
@@ -19,3 +22,17 @@ class Executor(Protocol):
 
     def shutdown(self) -> None:
         """Release the workers."""
+
+
+_assigned: str | None = None
+
+
+def assign_device(device: str) -> None:
+    """Give this process a device of its own; an executor's worker calls it before its first job."""
+    global _assigned
+    _assigned = device
+
+
+def assigned_device(device: str) -> str:
+    """Return the device given to this process, or the one that the plan names."""
+    return _assigned or device

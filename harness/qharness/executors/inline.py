@@ -10,9 +10,16 @@ R = TypeVar("R")
 
 
 class InlineExecutor:
-    """Runs every job in this process."""
+    """Runs every job in this process.
+
+    Args:
+        device: Device of the run.
+    """
 
     name = "inline"
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
 
     def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
         """Run the jobs lazily, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from qharness.jobs.plan import BASELINE, RunPlan
@@ -57,7 +57,7 @@ class Built:
     spec: ArtifactSpec
     reference: str
     digest: str
-    transforms: tuple[TransformEntry, ...] = ()
+    transforms: tuple[TransformEntry, ...] = field(default=(), compare=False)
     calibration: str = ""
 
     @property
@@ -133,9 +133,3 @@ def configurations(plan: RunPlan, built: Iterable[Built]) -> list[Configuration]
         found.append(Configuration(model, (), bits, prefill))
         found += [Configuration(model, (name,), bits, prefill) for name in plan.ablate if model.has(name)]
     return found
-
-
-def unused_ablations(plan: RunPlan, chosen: Iterable[Configuration]) -> list[str]:
-    """Return the ablations of the plan that no configuration has."""
-    used = {name for configuration in chosen for name in configuration.ablation}
-    return [name for name in plan.ablate if name not in used]

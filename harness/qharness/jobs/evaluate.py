@@ -1,19 +1,22 @@
-"""Evaluation of one configuration: engine up, every evaluator, every task stored as soon as it is done."""
+"""Evaluation: the steps of a configuration, every task stored as soon as it is done."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from itertools import groupby
 
-from qharness.engines.base import Engine, EngineRequest
+from qharness.engines.base import Engine
 from qharness.evaluation.base import EvaluationContext, TaskFailure
 from qharness.host import Host
 from qharness.jobs.configurations import Configuration
+from qharness.jobs.engines import baseline_for, engine_for
+from qharness.jobs.outcome import Outcome, guarded
 from qharness.jobs.plan import RunPlan, tasks_for
-from qharness.jobs.progress import Reporter
-from qharness.records import EngineRecord, EvaluatorRecord, Suite, TaskSpec
+from qharness.jobs.site import Site
+from qharness.records import EvaluatorRecord, Suite, TaskSpec
 from qharness.results.directory import RunDirectory
 from qharness.results.schema import Cell, Result, Sample
 
@@ -58,96 +61,90 @@ def shots(plan: RunPlan, suite: Suite) -> int:
     return suite.num_fewshot if plan.num_fewshot is None else plan.num_fewshot
 
 
-def evaluate_configuration(
-    configuration: Configuration, *, plan: RunPlan, host: Host, run: RunDirectory, cache: Path, reporter: Reporter
-) -> list[TaskFailure]:
-    """Measure everything that is not stored yet; returns the failures, which are stored as well.
+@dataclass(frozen=True)
+class EvaluationJob:
+    """Some steps of one configuration, named so that any process can do them.
+
+    Attributes:
+        site: What the run shares.
+        configuration: What is measured.
+        steps: Evaluator and task name of each step.
+    """
+
+    site: Site
+    configuration: Configuration
+    steps: tuple[tuple[str, str], ...]
+
+
+@dataclass
+class Measured:
+    """What came of an evaluation job.
+
+    Attributes:
+        seconds: Time of each step, by evaluator and task name.
+        failures: Tasks that could not be measured; they are not stored yet.
+    """
+
+    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    failures: list[TaskFailure] = field(default_factory=list)
+
+
+def evaluation_jobs(site: Site, configuration: Configuration) -> list[EvaluationJob]:
+    """Return the steps of a configuration that are not stored yet, a job for each data set."""
+    cell = configuration.cell(site.plan)
+    finished = {(key.evaluator, key.task) for key in site.run.finished_tasks(cell)}
+    return [
+        EvaluationJob(site, configuration, left)
+        for _, group in groupby(steps(site.plan, site.host), key=lambda step: step.data_set)
+        if (left := tuple(key for step in group if (key := (step.evaluator.name, step.task_name)) not in finished))
+    ]
+
+
+def evaluate(job: EvaluationJob) -> Outcome[Measured]:
+    """Do an evaluation job; what is measured is stored, failures are returned."""
+    return guarded(partial(_evaluate, job))
+
+
+def _evaluate(job: EvaluationJob) -> Measured:
+    """Measure the steps.
 
     Raises:
         QharnessError: The model cannot be loaded (a missing transform, a truncated file).
     """
-    cell = configuration.cell(plan)
-    finished = {(key.evaluator, key.task) for key in run.finished_tasks(cell)}
-    label = run.config_id(cell)
-    todo = []
-    for step in steps(plan, host):
-        if (step.evaluator.name, step.task_name) in finished:
-            reporter.step(f"{label}: {step.evaluator.name} {step.task_name}, already done", 0.0)
-        else:
-            todo.append(step)
-    if not todo:
-        return []
-    request = EngineRequest(
-        reference=configuration.built.reference,
-        host=host,
-        dtype=plan.dtype,
-        device=plan.device,
-        ablate=configuration.ablation,
-        kv_bits=configuration.kv_bits,
-        kv_prefill=configuration.kv_prefill or plan.kv_prefill,
-        kernels=plan.kernels,
-        cache=cache,
+    site, plan = job.site, job.site.plan
+    engine = engine_for(site, job.configuration)
+    cell = job.configuration.cell(plan)
+    measured = Measured()
+    for step in steps(plan, site.host):
+        key = (step.evaluator.name, step.task_name)
+        if key not in job.steps:
+            continue
+        started = time.monotonic()
+        measured.failures += _measure(step, _context(step, site, engine, cell))
+        measured.seconds[key] = time.monotonic() - started
+    return measured
+
+
+def _context(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationContext:
+    plan = site.plan
+    return EvaluationContext(
+        engine=engine,
+        suite=step.suite,
+        tasks=(step.task,) if step.task else (),
+        data=plan.data_folder(site.host),
+        data_name=plan.data,
+        num_fewshot=shots(plan, step.suite),
+        limit=plan.limit,
+        seed=plan.seed,
+        chat_template=plan.chat_template,
+        system=plan.system,
+        baseline=partial(baseline_for, site),
+        progress=site.reporter.update,
+        task_done=partial(_store, site.run, cell, step.evaluator.name),
     )
-    engine = host.get(EngineRecord, plan.engine).create(request)
-    baseline = _Baseline(plan, host, cache)
-    failures: list[TaskFailure] = []
-    try:
-        for step in todo:
-            started = time.monotonic()
-            context = EvaluationContext(
-                engine=engine,
-                suite=step.suite,
-                tasks=(step.task,) if step.task else (),
-                data=plan.data_folder(host),
-                data_name=plan.data,
-                num_fewshot=shots(plan, step.suite),
-                limit=plan.limit,
-                seed=plan.seed,
-                chat_template=plan.chat_template,
-                system=plan.system,
-                baseline=baseline,
-                progress=reporter.update,
-                task_done=partial(_store, run, cell, step.evaluator.name),
-            )
-            found = _measure(step, context)
-            for failure in found:
-                run.record_failure(cell, failure)
-                reporter.say(f"{label}: {failure.task} failed: {failure.reason}")
-            failures += found
-            reporter.step(f"{label}: {step.evaluator.name} {step.task_name}", time.monotonic() - started)
-    finally:
-        engine.close()
-        baseline.close()
-    return failures
 
 
-class _Baseline:
-    """The unquantized model of a plan with an exact cache, loaded when first called."""
-
-    def __init__(self, plan: RunPlan, host: Host, cache: Path) -> None:
-        self._plan, self._host, self._cache = plan, host, cache
-        self._engine: Engine | None = None
-
-    def __call__(self) -> Engine:
-        if self._engine is None:
-            plan = self._plan
-            request = EngineRequest(
-                reference=plan.model,
-                host=self._host,
-                dtype=plan.dtype,
-                device=plan.device,
-                kernels=plan.kernels,
-                cache=self._cache,
-            )
-            self._engine = self._host.get(EngineRecord, plan.engine).create(request)
-        return self._engine
-
-    def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-
-
-def _measure(step: Step, context: EvaluationContext) -> list[TaskFailure]:
+def _measure(step: Step, context: EvaluationContext) -> Sequence[TaskFailure]:
     try:
         return step.evaluator.run(context).failures
     except Exception as error:

@@ -7,7 +7,7 @@ artifact. A row that means nothing for a method (an R3 that it does not have) do
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
@@ -239,25 +239,10 @@ def _other(names: Sequence[str], plan: RunPlan, host: Host, built: Built) -> Art
     return None
 
 
-def matrix_rows(
-    plan: RunPlan, host: Host, build: Callable[[ArtifactSpec], Built | None], rows: Sequence[str]
-) -> list[Row]:
-    """Build the artifacts of the chosen rows and return the rows; one whose artifact failed is left out.
-
-    Args:
-        plan: The plan, with one plugin.
-        host: Registry.
-        build: Returns a model, each built once.
-        rows: Names that choose rows; all if empty.
-    """
-    published = build(ArtifactSpec(plan.plugins[0], plan.seed))
-    if published is None:
-        return []
-    chosen = selected(drafts(subject_of(plan, host, published)), rows)
-    found = []
-    for draft in chosen:
-        built = build(draft.artifact)
-        if built is not None:
-            configuration = Configuration(built, draft.ablation, draft.kv_bits, draft.kv_prefill)
-            found.append(Row(draft.name, draft.purpose, configuration))
-    return found
+def rows_of(chosen: Iterable[Draft], built: Mapping[ArtifactSpec, Built]) -> list[Row]:
+    """Return the rows whose models were built."""
+    return [
+        Row(d.name, d.purpose, Configuration(built[d.artifact], d.ablation, d.kv_bits, d.kv_prefill))
+        for d in chosen
+        if d.artifact in built
+    ]

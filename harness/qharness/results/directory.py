@@ -253,8 +253,11 @@ class RunDirectory:
         write_json(self.path / "done", {"finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
     def reopen(self) -> None:
-        """Prepare an existing run for more work: drop `done`, what was derived, and leftovers of killed writers."""
-        for name in ("done", "results.parquet", "verdicts.json", "comparison.json"):
+        """Prepare an existing run for more work.
+
+        Drops `done`, what was derived, leftovers of killed writers, and the failures, all of which are tried again.
+        """
+        for name in ("done", "results.parquet", "verdicts.json", "comparison.json", "failures.json"):
             (self.path / name).unlink(missing_ok=True)
         for leftover in self.path.rglob(f"{TEMPORARY}*"):
             leftover.unlink()

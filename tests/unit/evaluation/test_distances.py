@@ -75,7 +75,7 @@ def test_without_a_baseline_or_distributions_they_say_so(make_context, make_engi
 
     context = make_context(limit=1, baseline=make_engine)
     context.engine = Blind()
-    with pytest.raises(UsageError, match="blind.*--engine hf"):
+    with pytest.raises(UsageError, match=r"blind.*--engine hf"):
         run_divergence(context)
 
 

@@ -1,0 +1,186 @@
+"""Conducts the jobs of a run and keeps its books; every failure stays inside its cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from qharness.evaluation.base import TaskFailure
+from qharness.executors.base import Executor
+from qharness.jobs.artifacts import Facts, build_artifact, describe_baseline
+from qharness.jobs.configurations import ArtifactSpec, Built, Configuration, artifact_specs, configurations
+from qharness.jobs.evaluate import EvaluationJob, Measured, evaluate, evaluation_jobs, steps
+from qharness.jobs.matrix import drafts, rows_of, selected, subject_of
+from qharness.jobs.outcome import Outcome, guarded
+from qharness.jobs.plan import BASELINE
+from qharness.jobs.site import Site
+
+
+@dataclass(frozen=True)
+class BuildJob:
+    """A model of a run: an artifact of a quantizer, or the description of the baseline."""
+
+    site: Site
+    spec: ArtifactSpec
+
+
+Job = BuildJob | EvaluationJob
+
+
+class Conductor:
+    """Drives the jobs of a run and keeps its books: only this process writes failures and artifacts.
+
+    Args:
+        site: What the run shares.
+        executor: Where jobs run.
+    """
+
+    def __init__(self, site: Site, executor: Executor) -> None:
+        self.site, self.executor = site, executor
+        self.built: dict[ArtifactSpec, Built] = {}
+        self.failed = False
+
+    def through_all(self) -> bool:
+        """Build and evaluate everything; returns whether any cell failed.
+
+        The baseline is evaluated while the artifacts are built, if the executor has workers to spare.
+        """
+        plan = self.site.plan
+        baseline, *specs = artifact_specs(plan)
+        self._build([baseline])
+        if baseline not in self.built:
+            return True
+        if plan.matrix is not None:
+            return self._through_matrix(baseline)
+        first = configurations(plan, self.built.values())
+        self._build(specs, first)
+        rest = [c for c in configurations(plan, self.built.values()) if c not in first]
+        self._explain_ablations(rest)
+        self._expect(len(first) + len(rest))
+        self._do(self._evaluations(rest))
+        return self.failed
+
+    def _through_matrix(self, baseline: ArtifactSpec) -> bool:
+        """Build the method as published, which tells the rows, then what else they need; rows share artifacts."""
+        site = self.site
+        published = ArtifactSpec(site.plan.plugins[0], site.plan.seed)
+        first = [Configuration(self.built[baseline])]
+        self._build([published], first)
+        if published not in self.built:
+            return True
+        subject = subject_of(site.plan, site.host, self.built[published])
+        chosen = selected(drafts(subject), (site.plan.matrix or {}).get("rows", ()))
+        self._build([spec for spec in dict.fromkeys(row.artifact for row in chosen) if spec not in self.built])
+        rows = rows_of(chosen, self.built)
+        named = [(self._label(row.configuration), row) for row in rows]
+        site.run.write_rows([{"row": row.name, "purpose": row.purpose, "config": name} for name, row in named])
+        rest = {name: row.configuration for name, row in named if row.configuration not in first}
+        self._expect(len(first) + len(rest))
+        self._do(self._evaluations(rest.values()))
+        return self.failed
+
+    def _build(self, specs: Iterable[ArtifactSpec], meanwhile: Iterable[Configuration] = ()) -> None:
+        """Build models, and evaluate configurations meanwhile."""
+        self._do([*(BuildJob(self.site, spec) for spec in specs), *self._evaluations(meanwhile)])
+
+    def _expect(self, count: int) -> None:
+        """Tell the reporter how many steps there are, now that the configurations are known."""
+        self.site.reporter.total = len(self.built) + count * len(steps(self.site.plan, self.site.host))
+
+    def _evaluations(self, chosen: Iterable[Configuration]) -> list[EvaluationJob]:
+        jobs = []
+        for configuration in chosen:
+            left = evaluation_jobs(self.site, configuration)
+            jobs += left
+            todo = {key for job in left for key in job.steps}
+            for step in steps(self.site.plan, self.site.host):
+                if (step.evaluator.name, step.task_name) not in todo:
+                    label = f"{self._label(configuration)}: {step.evaluator.name} {step.task_name}"
+                    self.site.reporter.step(f"{label}, already done", 0.0)
+        return jobs
+
+    def _explain_ablations(self, chosen: Iterable[Configuration]) -> None:
+        present = {name for configuration in chosen for name in configuration.ablation}
+        for name in self.site.plan.ablate:
+            if name not in present:
+                self.site.reporter.say(
+                    f"No artifact of this run has the transform '{name}': --ablate {name} adds no row."
+                )
+
+    def _do(self, jobs: list[Any]) -> None:
+        spent: dict[Configuration, float] = {}
+        stopped: set[Configuration] = set()
+        for job, outcome in zip(jobs, self.executor.map(work, jobs), strict=True):
+            if isinstance(job, BuildJob):
+                self._settle_build(job, outcome)
+            else:
+                self._settle_evaluation(job, outcome)
+                spent[job.configuration] = spent.get(job.configuration, 0.0) + outcome.seconds
+                if outcome.value is None:
+                    stopped.add(job.configuration)
+        for configuration, seconds in spent.items():
+            if configuration not in stopped:
+                self._notify(configuration, "evaluate", Outcome(None, seconds))
+
+    def _settle_build(self, job: BuildJob, outcome: Outcome[tuple[Built, Facts]]) -> None:
+        configuration = Configuration(Built(job.spec, self.site.plan.model, ""))
+        if outcome.value is None:
+            self._record(configuration, "quantize", outcome)
+        else:
+            self.built[job.spec], facts = outcome.value
+            self.site.run.write_artifact(facts)
+            self._notify(configuration, "quantize", outcome)
+        self.site.reporter.step(f"{self._label(configuration)}: ready", outcome.seconds)
+
+    def _settle_evaluation(self, job: EvaluationJob, outcome: Outcome[Measured]) -> None:
+        if outcome.value is None:
+            self._record(job.configuration, "evaluate", outcome)
+            return
+        label = self._label(job.configuration)
+        for failure in outcome.value.failures:
+            self.failed = True
+            self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)
+            self.site.reporter.say(f"{label}: {failure.task} failed: {failure.reason}")
+        for (evaluator, task), seconds in outcome.value.seconds.items():
+            self.site.reporter.step(f"{label}: {evaluator} {task}", seconds)
+
+    def _record(self, configuration: Configuration, stage: str, outcome: Outcome[Any]) -> None:
+        """Store a failure of a whole configuration; told once, however many of its jobs it stopped."""
+        self.failed = True
+        cell, failure = configuration.cell(self.site.plan), TaskFailure(stage, "", outcome.reason)
+        known = [(row["config"], row["evaluator"], row["task"]) for row in self.site.run.failures()]
+        if (self._label(configuration), stage, "") in known:
+            return
+        self.site.run.record_failure(cell, failure, stage=stage, **outcome.details)
+        self.site.reporter.say(f"{self._label(configuration)}: {stage} failed: {outcome.reason}")
+        self._notify(configuration, stage, outcome)
+
+    def _notify(self, configuration: Configuration, stage: str, outcome: Outcome[Any]) -> None:
+        job = {
+            "plugin": configuration.built.plugin,
+            "ablation": list(configuration.ablation),
+            "stage": stage,
+            "status": "failed" if outcome.reason else "done",
+            "seconds": outcome.seconds,
+            "error": outcome.reason,
+        }
+        self.site.host.notify("qharness_job_finished", run=self.site.run.info, job=job)
+
+    def _label(self, configuration: Configuration) -> str:
+        return self.site.run.config_id(configuration.cell(self.site.plan))
+
+
+def work(job: Job) -> Outcome[Any]:
+    """Do a job, in whatever process."""
+    if isinstance(job, EvaluationJob):
+        return evaluate(job)
+    return guarded(partial(_build, job))
+
+
+def _build(job: BuildJob) -> tuple[Built, Facts]:
+    site = job.site
+    if job.spec.plugin == BASELINE:
+        return describe_baseline(site.plan, site.host)
+    return build_artifact(job.spec, site.plan, site.host, site.store, site.reporter)
