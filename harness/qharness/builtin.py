@@ -109,6 +109,12 @@ def _run_divergence(context: EvaluationContext) -> Evaluation:
     return run_divergence(context)
 
 
+def _run_perplexity(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.perplexity import run_perplexity
+
+    return run_perplexity(context)
+
+
 def _hadamard(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTransform:
     from qharness.transforms.hadamard import HadamardTransform
 
@@ -150,6 +156,9 @@ def qharness_evaluators() -> Iterable[EvaluatorRecord]:
     )
     yield EvaluatorRecord(
         "collapse", "The texts of `free`, read by the unquantized model: loops, word salad, language", (), _run_collapse
+    )
+    yield EvaluatorRecord(
+        "perplexity", "Perplexity of text in windows, as GPTQ's authors measure it (--perplexity)", (), _run_perplexity
     )
     yield EvaluatorRecord(
         "divergence", "Divergence from the unquantized model along its own greedy texts", (), _run_divergence

@@ -73,6 +73,7 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
         "retention": {name: _retention(rng, mc, gen) for name, _, _, _, mc, gen, *_ in CONFIGURATIONS[1:]},
         "summary": {name: _summary(mc, gen, bad) for name, _, _, _, mc, gen, bad, *_ in CONFIGURATIONS[1:]},
         "verdicts": [_verdict(row) for row in CONFIGURATIONS[1:]],
+        "seeds": [],
         "matrix": [],
         "rules": [
             {"name": "inconclusive", "condition": "the baseline is at chance, or a retention may be anything",

@@ -31,7 +31,8 @@ def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[s
     from qharness.jobs.artifacts import build_artifact
     from qharness.jobs.configurations import ArtifactSpec
     from qharness.jobs.device import resolve_device, resolve_dtype
-    from qharness.jobs.plan import RunPlan, check_model, model_reference, parse_settings, resolve_plugins
+    from qharness.jobs.parsing import parse_settings
+    from qharness.jobs.plan import RunPlan, check_model, model_reference, resolve_plugins
     from qharness.jobs.progress import Reporter
 
     host = options.host_from(switches)

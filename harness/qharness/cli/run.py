@@ -30,9 +30,11 @@ qharness run --resume runs/20260101-120000-abcdef
 @options.evaluators_option(options.USUAL_EVALUATORS)
 @options.model_option
 @options.seed_option
+@options.seeds_option
 @options.device_options
 @options.set_option
 @options.calibration_options
+@options.calibrations_option
 @options.runs_option
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="RUN", help="Continue a stopped run.")
 @click.option("--offer-open", is_flag=True, help="Offer to open the report at the end.")
@@ -57,7 +59,8 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
         UsageError: Something needed is missing, unknown or contradictory.
     """
     from qharness.jobs.device import resolve_device, resolve_dtype
-    from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, parse_settings, resolve_plugins
+    from qharness.jobs.parsing import parse_calibrations, parse_settings, parse_shots
+    from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, resolve_plugins
     from qharness.records import RuntimeTransformRecord
     from qharness.transforms.ablation import Ablation
 
@@ -69,16 +72,22 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
     for ablation in ablations:
         host.get(RuntimeTransformRecord, ablation.id)
     check_model(model, host)
+    evaluators = tuple(normalize_name(name) for name in choices["evaluators"].split(",") if name.strip())
+    if choices["perplexity"] and "perplexity" not in evaluators:
+        evaluators += ("perplexity",)
     device = resolve_device(choices["device"])
     plan = RunPlan(
         plugins=plugins,
         suites=tuple(dict.fromkeys(name.strip().lower() for name in choices["suites"])),
         model=model,
         data=choices["data"] or default_data(model, host),
-        evaluators=tuple(normalize_name(name) for name in choices["evaluators"].split(",") if name.strip()),
-        num_fewshot=choices["num_fewshot"],
+        evaluators=evaluators,
+        perplexity=choices["perplexity"],
+        calibrations=parse_calibrations(choices.get("calibrations", ())),
+        num_fewshot=parse_shots(choices["num_fewshot"]),
         limit=choices["limit"],
         seed=choices.get("seed", 0),
+        seeds=choices.get("seeds", 1),
         engine=normalize_name(choices["engine"]),
         executor=normalize_name(choices["executor"]),
         kernels=choices["kernels"],

@@ -137,15 +137,15 @@ def _batches(requests: Sequence[LikelihoodRequest], vocabulary: int) -> Iterator
 def _steps(
     engine: FollowingEngine, requests: Sequence[LikelihoodRequest], expected: Sequence[Tensor]
 ) -> list[list[Step]]:
+    import torch
+
     found: list[list[Step]] = [[] for _ in requests]
     for place, logits in enumerate(engine.follow(requests)):
         alive = [i for i, request in enumerate(requests) if place < len(request.continuation)]
-        for i in alive:
-            found[i].append(_compare(expected[i][place], logits[i].log_softmax(-1)))
+        p = torch.stack([expected[i][place] for i in alive])
+        q = logits[alive].log_softmax(-1).to(p.device)
+        divergence = (p.exp() * (p - q)).sum(-1).clamp_min(0).tolist()
+        same = (p.argmax(-1) == q.argmax(-1)).tolist()
+        for i, kl, is_same in zip(alive, divergence, same, strict=True):
+            found[i].append(Step(kl, is_same))
     return found
-
-
-def _compare(p: Tensor, q: Tensor) -> Step:
-    q = q.to(p.device)
-    kl = (p.exp() * (p - q)).sum()
-    return Step(max(0.0, float(kl)), bool(p.argmax() == q.argmax()))

@@ -96,7 +96,7 @@ class Conductor:
             jobs += left
             todo = {key for job in left for key in job.steps}
             for step in steps(self.site.plan, self.site.host):
-                if (step.evaluator.name, step.task_name) not in todo:
+                if step.key not in todo:
                     label = f"{self._label(configuration)}: {step.evaluator.name} {step.task_name}"
                     self.site.reporter.step(f"{label}, already done", 0.0)
         return jobs
@@ -143,7 +143,7 @@ class Conductor:
             self.failed = True
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)
             self.site.reporter.say(f"{label}: {failure.task} failed: {failure.reason}")
-        for (evaluator, task), seconds in outcome.value.seconds.items():
+        for (evaluator, task, _), seconds in outcome.value.seconds.items():
             self.site.reporter.step(f"{label}: {evaluator} {task}", seconds)
 
     def _record(self, configuration: Configuration, stage: str, outcome: Outcome[Any]) -> None:

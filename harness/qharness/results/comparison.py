@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from qharness.records import Suite, TaskSpec
+from qharness.results.anomalies import anomalies
 from qharness.results.answers import answers
 from qharness.results.directory import RunDirectory
 from qharness.results.free_texts import free_text
@@ -14,6 +15,7 @@ from qharness.results.gathering import Gathered, decode_agreement, degeneration,
 from qharness.results.identity import labels
 from qharness.results.measured import Measured, baseline_of, collect
 from qharness.results.schema import Verdict
+from qharness.results.seeds import pooled_seeds
 from qharness.results.shape import (
     Averages,
     Comparison,
@@ -49,7 +51,8 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
     baselines = {m.id: baseline_of(m, configurations) for m in configurations}
     protocol = main_protocol(configurations, tasks)
     rows = task_rows(configurations, baselines, tasks, protocol)
-    warnings = [*_no_clean_baseline(baselines), *rows.warnings]
+    warnings = [*_no_clean_baseline(baselines), *rows.warnings, *anomalies(configurations, tasks)]
+    evidence: dict[str, Evidence] = {}
     retention: dict[str, list[RetentionRow]] = {}
     summary: dict[str, Summary] = {}
     verdicts: list[VerdictRow] = []
@@ -60,6 +63,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
             gathered = Gathered(_alone(measured, tasks, protocol), [], [])
         else:
             gathered = gather(measured, baseline, tasks, protocol)
+            evidence[measured.id] = gathered.evidence
         retention[measured.id] = gathered.retention
         summary[measured.id] = _summary(measured, gathered.evidence)
         warnings += [f"{measured.id}: {warning}" for warning in gathered.warnings]
@@ -77,6 +81,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "retention": retention,
         "summary": summary,
         "verdicts": verdicts,
+        "seeds": pooled_seeds(configurations, evidence),
         "matrix": cast("list[MatrixRow]", [row for run in runs for row in run.rows()]),
         "rules": cast("list[RuleRow]", rule_table()),
         "free": free,

@@ -116,9 +116,14 @@ def _free(measured: Measured, baseline: Measured) -> tuple[Degeneration | None, 
 
 
 def _distances(measured: Measured) -> dict[str, Any]:
-    """Means of the divergence from the baseline along its texts."""
+    """Means of the divergence from the baseline along its texts, and perplexities with their protocol."""
     found = {score.identity.metric: score.result.value for score in measured.of("divergence")}
-    return {"divergence": found} if found else {}
+    texts = {
+        f"{score.identity.task}, {score.identity.filter}": score.result.value
+        for score in measured.of("perplexity")
+        if score.identity.metric == "perplexity"
+    }
+    return {name: values for name, values in (("divergence", found), ("perplexity", texts)) if values}
 
 
 def degeneration(measured: Measured, judge: str | None = None) -> Degeneration | None:

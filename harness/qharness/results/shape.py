@@ -160,6 +160,19 @@ class RuleRow(TypedDict):
     thresholds: dict[str, float]
 
 
+class SeedsRow(TypedDict):
+    """Several quantizations that differ only in their seed, pooled; figures are estimate, low, high."""
+
+    configs: list[str]
+    plugin: str
+    seeds: list[int]
+    r_mc: list[float] | None
+    r_gen: list[float] | None
+    index: list[float] | None
+    verdict: str
+    reason: str
+
+
 class MatrixRow(TypedDict):
     """One row of an ablation matrix; rows may share a configuration."""
 
@@ -228,6 +241,7 @@ class Comparison(TypedDict):
     retention: dict[str, list[RetentionRow]]
     summary: dict[str, Summary]
     verdicts: list[VerdictRow]
+    seeds: list[SeedsRow]
     matrix: list[MatrixRow]
     rules: list[RuleRow]
     free: dict[str, FreeText]

@@ -60,6 +60,7 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
         line.append(verdict["verdict"].replace("_", " "), style=f"bold {COLOURS.get(verdict['verdict'], '')}".strip())
         line.append(f". {verdict['evidence'].get('reason', '')}")
         parts.append(line)
+    parts += [Text(seeds_line(row)) for row in comparison.get("seeds", ())]
     parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
     parts += [Text(f"Note: {warning}", style="dim") for warning in comparison["warnings"]]
     return parts
@@ -82,6 +83,12 @@ def pairs_table(comparison: Mapping[str, Any], configurations: Sequence[Mapping[
         cells = [_cell(group[kind], configuration["id"]) for configuration in configurations for kind in kinds]
         table.add_row(name, *cells)
     return table
+
+
+def seeds_line(row: Mapping[str, Any]) -> str:
+    """Return one sentence on several quantizations of one method."""
+    verdict = row["verdict"].replace("_", " ")
+    return f"{row['plugin']}, {len(row['seeds'])} quantizations together: {verdict}. {row['reason']}"
 
 
 def matrix_table(lines: Sequence[MatrixLine]) -> Table:
