@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qharness.results.measured import Measured
 from qharness.results.shape import SeedsRow
-from qharness.statistics.evidence import Evidence
+from qharness.statistics.evidence import DecodeAgreement, Degeneration, Evidence
 from qharness.statistics.intervals import Interval
 from qharness.statistics.quantizations import across_quantizations
 from qharness.statistics.verdicts import judge
@@ -31,7 +31,15 @@ def pooled_seeds(configurations: Sequence[Measured], evidence: Mapping[str, Evid
 
 def _row(group: Sequence[Measured], found: Sequence[Evidence]) -> SeedsRow:
     r_mc, r_gen, index = (_pool([getattr(e, name) for e in found]) for name in ("r_mc", "r_gen", "index"))
-    whole = Evidence(r_mc, r_gen, index, min(e.documents for e in found))
+    whole = replace(
+        found[0],
+        r_mc=r_mc,
+        r_gen=r_gen,
+        index=index,
+        documents=min(e.documents for e in found),
+        decode=_together([e.decode for e in found]),
+        free=_texts([e.free for e in found]),
+    )
     judgement = judge(whole)
     return {
         "configs": [m.id for m in group],
@@ -48,6 +56,19 @@ def _row(group: Sequence[Measured], found: Sequence[Evidence]) -> SeedsRow:
 def _pool(intervals: Sequence[Interval | None]) -> Interval | None:
     known = [interval for interval in intervals if interval is not None]
     return across_quantizations(known) if len(known) == len(intervals) else None
+
+
+def _together(parts: Sequence[DecodeAgreement | None]) -> DecodeAgreement | None:
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    gap = sum(part.gap for part in known) / len(known)
+    return DecodeAgreement(sum(p.documents for p in known), sum(p.agreeing for p in known), gap)
+
+
+def _texts(parts: Sequence[Degeneration | None]) -> Degeneration | None:
+    known = [part for part in parts if part is not None]
+    return Degeneration(sum(p.texts for p in known), sum(p.degenerate for p in known)) if known else None
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:
