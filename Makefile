@@ -33,10 +33,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: $(VENV)/.installed
-	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --limit $(LIMIT) --offer-open
+	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --limit $(LIMIT) --executor local --offer-open
 
 demo-full: $(VENV)/.installed
-	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --offer-open
+	@$(BIN)/qharness run --plugin spinquant --suite polish22 --ablate r4 --executor local --offer-open
 
 test: $(VENV)/.installed-dev
 	@$(ONE_THREAD) $(BIN)/python -m pytest $(TWO_WORKERS) -m "not gpu" $(ARGS)

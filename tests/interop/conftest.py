@@ -43,7 +43,8 @@ def smollm2_file() -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2(smollm2_file) -> LoadedModel:
-    return load_gguf(LoadRequest(str(smollm2_file), Host()))
+    """Return the model in float32, on the device that QHARNESS_PARITY_DEVICE names (the CPU by default)."""
+    return load_gguf(LoadRequest(str(smollm2_file), Host(), device=os.environ.get("QHARNESS_PARITY_DEVICE", "cpu")))
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor, nn
-
-from qharness.calibration.walk import BlockInputs, observe
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from torch import Tensor
 
 
 class SecondMoment:
@@ -52,20 +45,3 @@ class RawInputs:
     def all(self) -> Tensor:
         """Return the kept inputs, shape (tokens, n)."""
         return torch.cat(self.kept)
-
-
-def block_moments(
-    block: nn.Module, inputs: BlockInputs, stages: Sequence[Sequence[str]], device: str
-) -> dict[str, Tensor]:
-    """Return the second moment of each stage's input, by the name of the stage's first linear.
-
-    Args:
-        block: A decoder block, on the device.
-        inputs: Its inputs.
-        stages: Linears grouped by shared input, in the order of the forward pass.
-        device: The device.
-    """
-    moments = {stage[0]: SecondMoment() for stage in stages}
-    watch = {name: moment.add for name, moment in moments.items()}
-    observe(block, inputs, device, watch, last=stages[-1][0])
-    return {name: moment.mean() for name, moment in moments.items()}

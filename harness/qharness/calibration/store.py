@@ -156,7 +156,7 @@ def collect_hessians(
     """
     from safetensors.torch import save_file
 
-    from qharness.calibration.moments import block_moments
+    from qharness.calibration.moments import SecondMoment
     from qharness.calibration.walk import first_inputs, forward_block, on_device
     from qharness.models.architecture import architecture_of
     from qharness.quantization.threads import steady_threads
@@ -182,12 +182,12 @@ def collect_hessians(
         for index, block in enumerate(blocks):
             path = block_file(folder, index)
             with on_device(block, device):
-                if not path.is_file():
-                    found = block_moments(block, inputs, manifest.stages, device)
-                    moments = {name: moment.cpu() for name, moment in found.items()}
+                sums = {} if path.is_file() else {stage[0]: SecondMoment() for stage in manifest.stages}
+                watch = {name: moment.add for name, moment in sums.items()}
+                inputs = forward_block(block, inputs, device, watch)
+                if sums:
+                    moments = {name: moment.mean().cpu() for name, moment in sums.items()}
                     write_atomically(path, partial(save_file, moments))
-                if index + 1 < len(blocks):
-                    inputs = forward_block(block, inputs, device)
             progress(index + 1, len(blocks), f"Hessians of block {index}")
     write_json(folder / MANIFEST, asdict(manifest))
     return HessianStore(folder, manifest)

@@ -96,25 +96,15 @@ def on_device(block: nn.Module, device: str) -> Iterator[nn.Module]:
 
 
 @torch.no_grad()
-def forward_block(block: nn.Module, inputs: BlockInputs, device: str) -> BlockInputs:
-    """Return the inputs of the next block."""
-    outputs: list[Tensor] = []
-    for hidden, keywords in zip(inputs.hidden, inputs.keywords, strict=True):
-        output = block(hidden.to(device), **to_device(keywords, device))
-        outputs.append((output[0] if isinstance(output, tuple) else output).cpu())
-    return BlockInputs(outputs, inputs.keywords)
-
-
-@torch.no_grad()
-def observe(
+def forward_block(
     block: nn.Module,
     inputs: BlockInputs,
     device: str,
-    watch: Mapping[str, Callable[[Tensor], None]],
+    watch: Mapping[str, Callable[[Tensor], None]] | None = None,
     *,
     last: str | None = None,
-) -> None:
-    """Run the block and hand the input of each watched linear, shape (batch, length, n), to its callback.
+) -> BlockInputs:
+    """Run a block, and hand the input of each watched linear, shape (batch, length, n), to its callback.
 
     Runtime transforms that are attached act first, so inputs are seen as they will be at inference.
 
@@ -124,23 +114,30 @@ def observe(
         device: The device.
         watch: Callbacks by module name relative to the block.
         last: The watched module after which the rest of the block is not needed.
+
+    Returns:
+        Inputs of the next block; none of them if `last` ends the pass early.
     """
+    watched = watch or {}
+    outputs: list[Tensor] = []
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def see(_: nn.Module, args: tuple[Any, ...]) -> None:
-            watch[name](args[0])
+            watched[name](args[0])
             if name == last:
                 raise _Stop
 
         return see
 
-    handles = [block.get_submodule(name).register_forward_pre_hook(hook(name)) for name in watch]
+    handles = [block.get_submodule(name).register_forward_pre_hook(hook(name)) for name in watched]
     try:
         for hidden, keywords in zip(inputs.hidden, inputs.keywords, strict=True):
             try:
-                block(hidden.to(device), **to_device(keywords, device))
+                output = block(hidden.to(device), **to_device(keywords, device))
             except _Stop:
                 continue
+            outputs.append((output[0] if isinstance(output, tuple) else output).cpu())
     finally:
         for handle in handles:
             handle.remove()
+    return BlockInputs(outputs, inputs.keywords)

@@ -86,6 +86,8 @@ class LocalExecutor:
                 devices.put(device)
             start = (devices, self._threads, os.getpid())
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=start)
+            for _ in range(self.workers):
+                self._pool.submit(_warm_up)
         try:
             return self._pool.submit(function, job)
         except BrokenProcessPool as error:
@@ -130,6 +132,11 @@ def _begin(devices: Queue[str], threads: int, parent: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     assign_device(devices.get())
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _warm_up() -> None:
+    """Import what every job needs, in all workers at once, while the first job goes on in one of them."""
+    import transformers.models.auto.modeling_auto  # noqa: F401
 
 
 def _end_with(parent: int) -> None:

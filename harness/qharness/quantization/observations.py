@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from qharness.calibration.moments import RawInputs, SecondMoment, block_moments
-from qharness.calibration.walk import BlockInputs, forward_block, observe
+from qharness.calibration.moments import RawInputs, SecondMoment
+from qharness.calibration.walk import BlockInputs, forward_block
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -95,38 +96,44 @@ class WalkedInputs:
     def begin(self, block: nn.Module, is_done: bool) -> None:
         """Behind the original model, see the whole block before any of it changes."""
         if self.behind == "original":
-            if not is_done:
-                self._found = self._see(block, self.stages)
-            self._advance(block)
+            watch = _Watch([] if is_done else self.stages, self.inputs.tokens, self.needs)
+            self.inputs = forward_block(block, self.inputs, self.device, watch.callbacks())
+            self._found = watch.seen()
 
     def stage(self, block: nn.Module, prefix: str, stage: Sequence[str]) -> Seen:
         """Return what reaches the stage."""
-        return self._found[stage[0]] if self.behind == "original" else self._see(block, [stage])[stage[0]]
+        if self.behind == "original":
+            return self._found[stage[0]]
+        watch = _Watch([stage], self.inputs.tokens, self.needs)
+        forward_block(block, self.inputs, self.device, watch.callbacks(), last=stage[0])
+        return watch.seen()[stage[0]]
 
     def end(self, block: nn.Module) -> None:
         """Behind the quantized model, run the block as it has become."""
         if self.behind == "quantized":
-            self._advance(block)
+            self.inputs = forward_block(block, self.inputs, self.device)
 
-    def _advance(self, block: nn.Module) -> None:
-        self.inputs = forward_block(block, self.inputs, self.device)
 
-    def _see(self, block: nn.Module, stages: Sequence[Sequence[str]]) -> dict[str, Seen]:
-        if self.needs == "hessian":
-            return {
-                name: Seen(moment, None)
-                for name, moment in block_moments(block, self.inputs, stages, self.device).items()
-            }
-        raw = {stage[0]: RawInputs(self.inputs.tokens, RAW_TOKENS) for stage in stages}
-        moments = {stage[0]: SecondMoment() for stage in stages}
+class _Watch:
+    """Moments, and raw inputs if they are needed, of the first linear of each stage."""
 
-        def both(name: str) -> Callable[[Tensor], None]:
-            def add(x: Tensor) -> None:
-                raw[name].add(x)
-                moments[name].add(x)
+    def __init__(self, stages: Sequence[Sequence[str]], tokens: int, needs: Literal["hessian", "inputs"]) -> None:
+        self.moments = {stage[0]: SecondMoment() for stage in stages}
+        self.raw = {stage[0]: RawInputs(tokens, RAW_TOKENS) for stage in stages} if needs == "inputs" else {}
 
-            return add
+    def callbacks(self) -> dict[str, Callable[[Tensor], None]]:
+        """Return a callback for each watched linear."""
 
-        watch = {name: both(name) for name in raw}
-        observe(block, self.inputs, self.device, watch, last=stages[-1][0])
-        return {name: Seen(moments[name].mean(), raw[name].all()) for name in raw}
+        def add(name: str, x: Tensor) -> None:
+            self.moments[name].add(x)
+            if self.raw:
+                self.raw[name].add(x)
+
+        return {name: partial(add, name) for name in self.moments}
+
+    def seen(self) -> dict[str, Seen]:
+        """Return what was collected, by linear."""
+        return {
+            name: Seen(moment.mean(), self.raw[name].all() if self.raw else None)
+            for name, moment in self.moments.items()
+        }
