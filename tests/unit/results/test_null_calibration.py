@@ -67,7 +67,7 @@ def comparison(tasks, seed, kept):
         gold = np.random.default_rng(seed * 100 + sum(map(ord, spec.dataset))).integers(0, classes, DOCUMENTS)
         top = np.bincount(gold, minlength=classes).argmax()
         right = rng.random(DOCUMENTS) < SKILL
-        baseline = np.where(right, baseline, (gold + 1) % classes)
+        baseline = np.where(right, gold, (gold + 1) % classes)
         for name, guess in (("fp16", baseline), ("candidate", answers(rng, gold, classes, top, kept, baseline))):
             identity, found = measurement(spec, gold, guess)
             models[name][identity] = found
