@@ -93,6 +93,30 @@ def _run_free(context: EvaluationContext) -> Evaluation:
     return run_free(context)
 
 
+def _run_free_wide(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.free import run_free_wide
+
+    return run_free_wide(context)
+
+
+def _run_collapse(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.collapse import run_collapse
+
+    return run_collapse(context)
+
+
+def _run_divergence(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.divergence import run_divergence
+
+    return run_divergence(context)
+
+
+def _run_perplexity(context: EvaluationContext) -> Evaluation:
+    from qharness.evaluation.perplexity import run_perplexity
+
+    return run_perplexity(context)
+
+
 def _hadamard(entry: TransformEntry, tensors: Mapping[str, Tensor]) -> RuntimeTransform:
     from qharness.transforms.hadamard import HadamardTransform
 
@@ -153,6 +177,18 @@ def qharness_evaluators() -> Iterable[EvaluatorRecord]:
     yield EvaluatorRecord("gen", "Greedy generation", ("gen",), _run_gen)
     yield EvaluatorRecord("decode_ll", "Multiple choice, token by token through the cache", ("mc",), _run_decode_ll)
     yield EvaluatorRecord("free", "20 Polish openings continued, judged for degeneration", (), _run_free)
+    yield EvaluatorRecord(
+        "free_wide", "60 openings, greedy and at 0.7, 256 and 1,024 tokens, judged for degeneration", (), _run_free_wide
+    )
+    yield EvaluatorRecord(
+        "collapse", "The texts of `free`, read by the unquantized model: loops, word salad, language", (), _run_collapse
+    )
+    yield EvaluatorRecord(
+        "perplexity", "Perplexity of text in windows, as GPTQ's authors measure it (--perplexity)", (), _run_perplexity
+    )
+    yield EvaluatorRecord(
+        "divergence", "Divergence from the unquantized model along its own greedy texts", (), _run_divergence
+    )
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from qharness_reports.figures.plane import draw_plane
 from qharness_reports.figures.storage import draw_storage
 from qharness_reports.formats import decimal
 from qharness_reports.templating import fill
+from qharness_reports.views.ablation import ablation_finding, ablation_rows
 from qharness_reports.views.averages import average_rows, bar_rows
 from qharness_reports.views.configurations import configurations
 from qharness_reports.views.provenance import fact_groups, failure_rows, rule_table
@@ -28,6 +29,12 @@ Comparison = Mapping[str, Any]
 def render_verdicts(comparison: Comparison) -> str:
     """Return a card for each configuration."""
     return fill("verdicts.html.j2", cards=cards(comparison))
+
+
+def render_ablation(comparison: Comparison) -> str:
+    """Return the ablation matrix of a method, if the run has one."""
+    rows = ablation_rows(comparison)
+    return fill("ablation.html.j2", rows=rows, finding=ablation_finding(comparison)) if rows else ""
 
 
 def render_retention(comparison: Comparison) -> str:
@@ -103,6 +110,7 @@ def render_run(comparison: Comparison) -> str:
 
 BUILTIN = (
     ReportSection("verdicts", "Verdicts", render_verdicts, 0),
+    ReportSection("ablation", "Ablation matrix", render_ablation, 5),
     ReportSection("retention", "What was kept", render_retention, 10),
     ReportSection("ranking", "Ranking at matched stored bits", render_ranking, 15),
     ReportSection("pairs", "Task by task", render_pairs, 20),

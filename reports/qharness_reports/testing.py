@@ -73,6 +73,8 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
         "retention": {name: _retention(rng, mc, gen) for name, _, _, _, mc, gen, *_ in CONFIGURATIONS[1:]},
         "summary": {name: _summary(mc, gen, bad) for name, _, _, _, mc, gen, bad, *_ in CONFIGURATIONS[1:]},
         "verdicts": [_verdict(row) for row in CONFIGURATIONS[1:]],
+        "seeds": [],
+        "matrix": [],
         "rules": [
             {"name": "inconclusive", "condition": "the baseline is at chance, or a retention may be anything",
              "thresholds": {"gone": 0.3, "healthy": 0.9}},
@@ -117,6 +119,7 @@ def _run() -> dict[str, Any]:
 def _configuration(name: str, plugin: str, ablation: tuple[str, ...], label: str) -> dict[str, Any]:
     return {
         "id": name, "label": label, "plugin": plugin, "ablation": list(ablation), "engine": "hf", "kv_bits": 16,
+        "kv_prefill": "", "variant": "",
         "dtype": "float32", "kernels": "reference", "seed": 0, "calibration": "demo", "model": "demo",
         "artifact_digest": f"sha256:{name}", "run_id": "20261122-191503-0a1b2c", "template": "plain",
         "is_baseline": plugin == "fp16", "baseline_id": None if plugin == "fp16" else "fp16",
@@ -133,7 +136,7 @@ def _verdict(row: tuple[Any, ...]) -> dict[str, Any]:
     }
     return {
         "config": name, "plugin": plugin, "ablation": list(ablation), "engine": "hf", "kv_bits": 16,
-        "verdict": verdict, "evidence": evidence,
+        "kv_prefill": "", "variant": "", "seed": 0, "calibration": "", "verdict": verdict, "evidence": evidence,
     }  # fmt: skip
 
 

@@ -178,7 +178,7 @@ def test_unknown_command_is_suggested(call):
     assert "eval" in err
 
 
-@pytest.mark.parametrize("option", [("--kv-bits", "4"), ("--kernels", "triton")])
+@pytest.mark.parametrize("option", [("--kernels", "triton")])
 def test_what_the_engine_cannot_do_is_refused_and_never_stamped_on_a_row(call, option):
     code, out, _ = call("eval", "demo", "--suite", "polish22-mc", "--limit", "1", *option, "--json")
     assert code == 1

@@ -29,7 +29,7 @@ def load_artifact(request: LoadRequest) -> LoadedModel:
 
     from qharness.hf import LoadingOptions, loading_options, outcome_of
     from qharness.models.hub import load_tokenizer, quiet_loading, torch_dtype
-    from qharness.transforms.attach import check_ablations
+    from qharness.transforms.ablation import check_ablations
 
     folder = Path(request.reference).expanduser()
     artifact = read_artifact(folder)

@@ -18,6 +18,7 @@ from qharness.cli.run import carry_out, plan_from
 )
 @click.argument("reference")
 @options.evaluation_options
+@options.evaluators_option(options.USUAL_EVALUATORS)
 @options.device_options
 @options.runs_option
 @options.json_option

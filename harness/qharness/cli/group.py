@@ -11,6 +11,7 @@ from qharness.errors import UnknownName
 
 COMMANDS: dict[str, str] = {
     "run": "run",
+    "ablate": "ablate",
     "quantize": "quantize",
     "eval": "evaluate",
     "hessians": "hessians",

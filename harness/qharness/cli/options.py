@@ -11,6 +11,10 @@ import rich_click as click
 from qharness.errors import UsageError
 from qharness.host import Host
 
+ABLATE_HELP = (
+    "Evaluate also without this runtime transform, or part of it: r4, r3:q_post_rope, r4@layers=3,5-6, r4@channels=25%."
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -66,6 +70,16 @@ calibration_options = compose(
         help="Folder written by `qharness hessians`; must belong to the same model.",
     ),
 )
+calibrations_option = click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    metavar="NAME=SOURCE",
+    help="Quantize once for each NAME, with its text; repeated for one NAME, its texts are joined.",
+)
+seeds_option = click.option(
+    "--seeds", type=int, default=1, show_default=True, help="Quantize so many times, with seeds from --seed up."
+)
 evaluation_options = compose(
     click.option("--suite", "suites", multiple=True, metavar="NAME", help="Suite of tasks; may be repeated."),
     click.option(
@@ -74,7 +88,12 @@ evaluation_options = compose(
         metavar="hub|embedded|DIR",
         help="Benchmark data. [default: embedded for the demo model, else hub]",
     ),
-    click.option("--num-fewshot", type=int, default=None, help="Shots in the prompt. [default: the suite's]"),
+    click.option(
+        "--num-fewshot",
+        default=None,
+        metavar="N[,N]",
+        help="Shots in the prompt, each measured. [default: the suite's]",
+    ),
     click.option("--limit", type=int, default=None, help="Documents per task. [default: all]"),
     click.option("--engine", default="hf", show_default=True, help="What executes the model."),
     click.option("--executor", default="inline", show_default=True, help="Where jobs run."),
@@ -85,7 +104,7 @@ evaluation_options = compose(
         show_default=True,
         help="Which kernels serve quantized linears.",
     ),
-    click.option("--ablate", multiple=True, metavar="TRANSFORM", help="Evaluate also without this runtime transform."),
+    click.option("--ablate", multiple=True, metavar="TRANSFORM", help=ABLATE_HELP),
     click.option(
         "--kv-bits",
         type=click.Choice(["16", "8", "4", "2"]),
@@ -93,12 +112,30 @@ evaluation_options = compose(
         show_default=True,
         help="Width of the key-value cache.",
     ),
+    click.option(
+        "--kv-prefill",
+        type=click.Choice(["invisible", "visible"]),
+        default="invisible",
+        show_default=True,
+        help="Whether the tokens of a prompt read each other from a quantized cache (visible) or exactly (invisible).",
+    ),
+    click.option(
+        "--perplexity",
+        multiple=True,
+        metavar="TEXT",
+        help="Measure the perplexity of wikitext2, c4, wikipedia_pl, file:PATH, hub:ID or demo; may be repeated.",
+    ),
     click.option("--apply-chat-template", "chat_template", is_flag=True, help="Send prompts as chat messages."),
     click.option("--system", default=None, metavar="TEXT", help="System prompt; needs --apply-chat-template."),
-    click.option(
-        "--evaluators", default="mc,gen,decode_ll,free", show_default=True, help="Comma-separated evaluators."
-    ),
 )
+
+
+def evaluators_option(default: str) -> Callable[[F], F]:
+    """Return the option that chooses evaluators, with a command's own default."""
+    return click.option("--evaluators", default=default, show_default=True, help="Comma-separated evaluators.")
+
+
+USUAL_EVALUATORS = "mc,gen,decode_ll,free"
 
 
 def host_from(switches: tuple[str, ...]) -> Host:

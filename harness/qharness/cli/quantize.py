@@ -29,8 +29,10 @@ from qharness.cli import options
 def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[str, ...], **choices: Any) -> None:
     """Quantize a model into an artifact."""
     from qharness.jobs.artifacts import build_artifact
+    from qharness.jobs.configurations import ArtifactSpec
     from qharness.jobs.device import resolve_device, resolve_dtype
-    from qharness.jobs.plan import RunPlan, check_model, model_reference, parse_settings, resolve_plugins
+    from qharness.jobs.parsing import parse_settings
+    from qharness.jobs.plan import RunPlan, check_model, model_reference, resolve_plugins
     from qharness.jobs.progress import Reporter
 
     host = options.host_from(switches)
@@ -52,7 +54,7 @@ def command(plugin: str, out: Path, runs: Path, as_json: bool, switches: tuple[s
         hessians=str(choices["hessians"]) if choices["hessians"] else None,
     )
     with Reporter(1, quiet=as_json) as reporter:
-        _, facts = build_artifact(names[0], plan, host, runs / ".cache", reporter, out=out)
+        _, facts = build_artifact(ArtifactSpec(names[0], plan.seed), plan, host, runs / ".cache", reporter, out=out)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
     else:

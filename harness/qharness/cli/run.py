@@ -27,11 +27,14 @@ qharness run --resume runs/20260101-120000-abcdef
 @click.command("run", epilog=EXAMPLES)
 @click.option("--plugin", "plugins", multiple=True, metavar="NAME", help="Quantizer, or `all`; may be repeated.")
 @options.evaluation_options
+@options.evaluators_option(options.USUAL_EVALUATORS)
 @options.model_option
 @options.seed_option
+@options.seeds_option
 @options.device_options
 @options.set_option
 @options.calibration_options
+@options.calibrations_option
 @options.runs_option
 @click.option("--resume", type=click.Path(path_type=Path), default=None, metavar="RUN", help="Continue a stopped run.")
 @click.option("--offer-open", is_flag=True, help="Offer to open the report at the end.")
@@ -56,33 +59,43 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
         UsageError: Something needed is missing, unknown or contradictory.
     """
     from qharness.jobs.device import resolve_device, resolve_dtype
-    from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, parse_settings, resolve_plugins
+    from qharness.jobs.parsing import parse_calibrations, parse_settings, parse_shots
+    from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, resolve_plugins
     from qharness.records import RuntimeTransformRecord
+    from qharness.transforms.ablation import Ablation
 
     if not choices["suites"]:
         raise UsageError("Name a suite with --suite; `qharness suites` lists them.")
     model = model_reference(choices["model"])
     plugins = resolve_plugins(choices.get("plugins", ()), host)
-    for name in choices["ablate"]:
-        host.get(RuntimeTransformRecord, name)
+    ablations = [Ablation.parse(text) for text in choices["ablate"]]
+    for ablation in ablations:
+        host.get(RuntimeTransformRecord, ablation.id)
     check_model(model, host)
+    evaluators = tuple(normalize_name(name) for name in choices["evaluators"].split(",") if name.strip())
+    if choices["perplexity"] and "perplexity" not in evaluators:
+        evaluators += ("perplexity",)
     device = resolve_device(choices["device"])
     plan = RunPlan(
         plugins=plugins,
         suites=tuple(dict.fromkeys(name.strip().lower() for name in choices["suites"])),
         model=model,
         data=choices["data"] or default_data(model, host),
-        evaluators=tuple(normalize_name(name) for name in choices["evaluators"].split(",") if name.strip()),
-        num_fewshot=choices["num_fewshot"],
+        evaluators=evaluators,
+        perplexity=choices["perplexity"],
+        calibrations=parse_calibrations(choices.get("calibrations", ())),
+        num_fewshot=parse_shots(choices["num_fewshot"]),
         limit=choices["limit"],
         seed=choices.get("seed", 0),
+        seeds=choices.get("seeds", 1),
         engine=normalize_name(choices["engine"]),
         executor=normalize_name(choices["executor"]),
         kernels=choices["kernels"],
         kv_bits=int(choices["kv_bits"]),
+        kv_prefill=choices["kv_prefill"],
         device=device,
         dtype=resolve_dtype(choices["dtype"], device),
-        ablate=tuple(normalize_name(name) for name in choices["ablate"]),
+        ablate=tuple(map(str, ablations)),
         chat_template=choices["chat_template"],
         system=choices["system"],
         settings=parse_settings(choices.get("settings", ())),

@@ -27,6 +27,7 @@ class EngineRequest:
         device: Device name.
         ablate: Runtime transforms deliberately left out.
         kv_bits: Width of the key-value cache.
+        kv_prefill: Whether a prompt's own tokens read the rounded cache (`visible`) or exact states (`invisible`).
         kernels: `auto`, `reference` or `triton`.
         cache: Folder of the request cache, or None for no cache.
     """
@@ -37,6 +38,7 @@ class EngineRequest:
     device: str = "cpu"
     ablate: tuple[str, ...] = ()
     kv_bits: int = 16
+    kv_prefill: str = "invisible"
     kernels: str = "auto"
     cache: Path | None = None
 

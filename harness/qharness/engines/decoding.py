@@ -37,6 +37,7 @@ class Decoder:
         self._filled = max(lengths)
         self._slots = Slots(len(contexts), self._filled + room)
         self.states = prefill.fill(self._slots, contexts, lengths)
+        forward.settle(self._slots, self._filled)
         self._next = torch.tensor(lengths, device=forward.device)
         places = torch.arange(self._slots.capacity, device=forward.device)
         self._places = places.repeat(len(contexts), 1)
@@ -50,7 +51,7 @@ class Decoder:
         fed = torch.as_tensor(tokens, device=forward.device).view(-1, 1)
         cache = self._slots.cache(forward.layers, self._filled)
         self._filled += 1
-        states = forward.hidden(fed, self._next[:, None], self._mask(), cache)
+        states = forward.hidden(fed, self._next[:, None], self._mask(), cache, is_step=True)
         self._next = self._next + 1
         self.states = states[:, -1]
         return self.states

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qharness.kv.cache import rounding_cache
 from qharness.models.architecture import architecture_of
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
+
+    from qharness.engines.slots import Slots
+    from qharness.kv.rounding import StateRounding
 
 HEAD_ELEMENTS = 1 << 25
 """Logits computed at once, to bound the memory of large vocabularies."""
@@ -22,22 +26,29 @@ class Forward:
 
     Args:
         model: Model of a supported architecture, in eval mode.
+        rounding: What the key-value cache does to the states; None for an exact cache.
 
     Raises:
         UnsupportedArchitecture: The model_type is not in the table of architectures.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, rounding: StateRounding | None = None) -> None:
         architecture = architecture_of(model.config)
         self.model = model
         self.device = model.device
         self.dtype = model.dtype
         self.layers = int(model.config.num_hidden_layers)
         self.window: int | None = getattr(model.config, "sliding_window", None)
+        self.rounding = rounding
         self._head = architecture.module(model, architecture.head)
 
     def hidden(
-        self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Cache | None = None,
+        is_step: bool = False,
     ) -> Tensor:
         """Return the states after the final norm.
 
@@ -46,10 +57,13 @@ class Forward:
             positions: Positions of the tokens, same shape; counted from 0 when None.
             mask: Additive mask, shape (rows, 1, length, keys); causal when None.
             cache: Keys and values so far; the new ones are added to it.
+            is_step: Whether the tokens follow a prompt one by one, and not in prefill.
 
         Returns:
             Shape (rows, length, hidden_size), in the model's type.
         """
+        if self.rounding is not None and (is_step or self.rounding.is_visible):
+            cache = rounding_cache(cache, self.layers, self.rounding)
         output = self.model.base_model(
             input_ids=tokens,
             position_ids=positions,
@@ -59,6 +73,14 @@ class Forward:
         )
         states: Tensor = output.last_hidden_state
         return states
+
+    def settle(self, slots: Slots, length: int) -> None:
+        """Round a prefilled prompt in its slots, where the prompt's own tokens read exact states."""
+        if self.rounding is None or self.rounding.is_visible:
+            return
+        for stored, states in ((slots.keys, self.rounding.keys), (slots.values, self.rounding.values)):
+            for tensor in stored:
+                tensor[:, :, :length] = states(tensor[:, :, :length])
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits, shape (n, vocabulary), of states of shape (n, hidden_size)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from qharness.engines.attention import use_grouped_attention
 from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
 from qharness.engines.batching import plan_batches
 from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
+from qharness.engines.following import follow, path_logits
 from qharness.engines.forward import Forward
 from qharness.engines.generation import generate_batch
 from qharness.engines.identity import identity_of
@@ -24,6 +25,7 @@ from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
 from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
+from qharness.kv.rounding import kv_rounding
 from qharness.quantization.linear import QuantizedLinear
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class HfEngine:
 
     def __init__(self, loaded: LoadedModel, request: EngineRequest, budgets: Budgets | None = None) -> None:
         use_grouped_attention(loaded.model)
-        self._forward = Forward(loaded.model)
+        self._forward = Forward(loaded.model, kv_rounding(request.kv_bits, request.kv_prefill))
         self._budgets = budgets or (CPU_BUDGETS if loaded.model.device.type == "cpu" else GPU_BUDGETS)
         self._prefill: RememberingPrefill | BatchPrefill = (
             RememberingPrefill(self._forward, self._budgets.remembered)
@@ -118,6 +120,14 @@ class HfEngine:
             self._cache,
             progress,
         )
+
+    def path_logits(self, request: LikelihoodRequest) -> torch.Tensor:
+        """Return the logits that predict each token of the continuation, by one prefill pass."""
+        return path_logits(self._forward, request)
+
+    def follow(self, requests: Sequence[LikelihoodRequest]) -> Iterator[torch.Tensor]:
+        """Feed the continuations token by token behind their prefilled contexts and yield the logits."""
+        return follow(self._forward, self._prefill, requests)
 
     def close(self) -> None:
         """Free the model."""
@@ -198,8 +208,6 @@ def create(request: EngineRequest) -> HfEngine:
     Raises:
         UsageError: The request names something that this engine cannot do; a row must never be stamped with it.
     """
-    if request.kv_bits != 16:
-        raise UsageError(f"The engine 'hf' has no {request.kv_bits}-bit key-value cache; drop --kv-bits.")
     if request.kernels == "triton":
         raise UsageError("There are no Triton kernels for quantized linears yet; use --kernels reference.")
     from qharness.models.loaded import LoadRequest

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from qharness import __version__
+from qharness.kv.rounding import GROUP
 
 if TYPE_CHECKING:
     from qharness.engines.base import EngineRequest
@@ -22,6 +23,7 @@ def identity_of(loaded: LoadedModel, request: EngineRequest) -> dict[str, Any]:
         "device": loaded.model.device.type,
         "kernels": request.kernels,
         "kv_bits": request.kv_bits,
+        **({} if request.kv_bits == 16 else {"kv_prefill": request.kv_prefill, "kv_group": GROUP}),
         "attention": str(loaded.model.config._attn_implementation),
         "versions": {"qharness": __version__, "torch": version("torch"), "transformers": version("transformers")},
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qharness.engines.base import Engine
+    from qharness.host import Host
     from qharness.records import Suite, TaskSpec
     from qharness.results.schema import Result, Sample
 
@@ -27,6 +28,10 @@ class EvaluationContext:
         seed: Seed of sampled generation; few-shot draws keep lm-eval's own seed 1234.
         chat_template: Whether prompts go through the tokenizer's chat template.
         system: System prompt.
+        baseline: Returns the unquantized model with an exact cache, loaded when first asked for; for evaluators that
+            compare distributions. None where there is none.
+        perplexity: Texts whose perplexity is measured: names of protocols, or text sources.
+        host: Registry, for text sources; None where none is needed.
         progress: Called with (done, total, label).
         task_done: Called with the samples and results of each finished task, so that they can be stored at once.
     """
@@ -41,6 +46,9 @@ class EvaluationContext:
     seed: int = 0
     chat_template: bool = False
     system: str | None = None
+    baseline: Callable[[], Engine] | None = None
+    perplexity: Sequence[str] = ()
+    host: Host | None = None
     progress: Callable[[int, int, str], None] = lambda done, total, label: None
     task_done: Callable[[str, list[Sample], list[Result]], None] = lambda task, samples, results: None
 

@@ -1,66 +1,57 @@
-"""Free generation: short Polish openings, greedy, 256 tokens, judged for degeneration."""
+"""Free generation: Polish openings continued and judged for degeneration."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import asdict
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from qharness.engines.base import Engine, Generation, GenerationRequest
+from qharness.engines.base import Generation
 from qharness.evaluation.base import Evaluation, EvaluationContext
 from qharness.evaluation.degeneration import judge
-from qharness.results.schema import Result, Sample
+from qharness.evaluation.openings import FEW, NEW_TOKENS, load_prompts, openings, row, scores, tokens_of, write_texts
 
-NEW_TOKENS = 256
 TASK = "free"
+WIDE = "free_wide"
 
 
-class Prompt(NamedTuple):
-    """One opening and its register (`facts`, `story`, `dialogue`, `instruction`)."""
+class Setting(NamedTuple):
+    """One way of writing: temperature and tokens."""
 
-    id: str
-    register: str
-    prompt: str
+    temperature: float
+    new_tokens: int
+
+    @property
+    def task(self) -> str:
+        """Name of the task in results, for example `free_wide-t0.7-1024`."""
+        heat = f"-t{self.temperature:g}" if self.temperature else ""
+        return f"{WIDE}{heat}-{self.new_tokens}"
 
 
-def load_prompts() -> list[Prompt]:
-    """Return the prompts of `prompts/free_pl.jsonl`."""
-    text = files("qharness.evaluation").joinpath("prompts/free_pl.jsonl").read_text(encoding="utf-8")
-    return [Prompt(**json.loads(line)) for line in text.splitlines()]
+SETTINGS = tuple(Setting(heat, length) for heat in (0.0, 0.7) for length in (256, 1024))
 
 
 def run_free(context: EvaluationContext) -> Evaluation:
-    """Continue every prompt greedily and judge the texts.
+    """Continue 20 openings greedily by 256 tokens and judge the texts.
 
-    Results are means over the prompts that have a value: `loop_onset` only over those that loop.
+    Results are means over the texts that have a value: `loop_onset` only over those that loop.
     """
-    prompts = load_prompts()[: context.limit]
-    texts = [_wrap(prompt.prompt, context) for prompt in prompts]
-    requests = [GenerationRequest(_encode(context.engine, text), (), NEW_TOKENS) for text in texts]
-    answers = context.engine.generate(requests, lambda done, total: context.progress(done, total, TASK))
-    samples = [
-        row
-        for place, (prompt, text, answer) in enumerate(zip(prompts, texts, answers, strict=True))
-        for row in _rows(place, prompt, text, answer)
-    ]
-    results = [
-        _mean(
-            metric,
-            [sample.value for sample in samples if sample.metric == metric and sample.value is not None],
-            context,
-        )
-        for metric in dict.fromkeys(sample.metric for sample in samples if sample.value is not None)
-    ]
-    context.task_done(TASK, samples, results)
-    return Evaluation(samples, results)
+    return _run(context, TASK, TASK, FEW, Setting(0.0, NEW_TOKENS))
+
+
+def run_free_wide(context: EvaluationContext) -> Evaluation:
+    """Continue all 60 openings, greedily and at temperature 0.7, by 256 and by 1,024 tokens."""
+    found = Evaluation()
+    count = len(load_prompts())
+    for setting in SETTINGS:
+        part = _run(context, WIDE, setting.task, count, setting)
+        found.samples += part.samples
+        found.results += part.results
+    return found
 
 
 def metrics_of(answer: Generation) -> dict[str, float | None]:
     """Return the metrics of one generation: those of `judge`, whether a loop was found, and how it ended."""
-    tokens = answer.tokens[:-1] if answer.finish == "eos" else answer.tokens
+    tokens = tokens_of(answer)
     judged = {
         name: None if value is None else float(value) for name, value in asdict(judge(tokens, answer.text)).items()
     }
@@ -72,61 +63,16 @@ def metrics_of(answer: Generation) -> dict[str, float | None]:
     }
 
 
-def _rows(place: int, prompt: Prompt, sent: str, answer: Generation) -> list[Sample]:
-    return [
-        Sample(
-            evaluator=TASK,
-            task=TASK,
-            kind="gen",
-            doc_id=place,
-            doc_hash=_sha256(prompt.prompt),
-            prompt_hash=_sha256(sent),
-            cluster=prompt.register,
-            filter="none",
-            metric=metric,
-            value=value,
-            gold=prompt.prompt,
-            prediction="",
-            response=answer.text,
-            tokens=len(answer.tokens),
-        )
+def _run(context: EvaluationContext, evaluator: str, task: str, count: int, setting: Setting) -> Evaluation:
+    chosen = openings(context, count)
+    answers = write_texts(
+        context.engine, chosen, context, task, temperature=setting.temperature, new_tokens=setting.new_tokens
+    )
+    samples = [
+        row(opening, evaluator, task, metric, value, answer)
+        for opening, answer in zip(chosen, answers, strict=True)
         for metric, value in metrics_of(answer).items()
     ]
-
-
-def _mean(metric: str, values: list[float], context: EvaluationContext) -> Result:
-    mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values)
-    stderr = (spread / (len(values) - 1) / len(values)) ** 0.5 if len(values) > 1 else None
-    return Result(
-        evaluator=TASK,
-        suite=context.suite.name,
-        task=TASK,
-        kind="gen",
-        metric=metric,
-        filter="none",
-        num_fewshot=0,
-        n=len(values),
-        value=mean,
-        stderr=stderr,
-        data="",
-    )
-
-
-def _wrap(prompt: str, context: EvaluationContext) -> str:
-    if not context.chat_template:
-        return prompt
-    system = [{"role": "system", "content": context.system}] if context.system else []
-    chat = [*system, {"role": "user", "content": prompt}]
-    tokenizer: Any = context.engine.tokenizer
-    return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))
-
-
-def _encode(engine: Engine, text: str) -> tuple[int, ...]:
-    bos = engine.tokenizer.bos_token
-    special: Callable[..., Any] = engine.tokenizer
-    return tuple(special(text, add_special_tokens=not (bos and text.startswith(bos)))["input_ids"])
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    results = scores(samples, context)
+    context.task_done(task, samples, results)
+    return Evaluation(samples, results)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qharness import __version__
 from qharness.artifacts.bits import account_of
 from qharness.jobs.calibration import corpus_for, hessians_for
-from qharness.jobs.configurations import Built
+from qharness.jobs.configurations import ArtifactSpec, Built
 from qharness.jobs.plan import BASELINE, RunPlan
 from qharness.models.loaded import LoadRequest
 from qharness.models.loading import load_model
@@ -42,14 +42,15 @@ def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
         from qharness.artifacts.reader import read_artifact
 
         artifact = read_artifact(plan.model)
-        names = tuple(entry.id for entry in artifact.transforms)
-        plugin = artifact.plugin
-        facts = _facts(plugin, Path(plan.model), loaded.manifest)
-        return Built(plugin, plan.model, loaded.digest, names), facts
+        spec = ArtifactSpec(artifact.plugin, plan.seed)
+        facts = _facts(spec, Path(plan.model), loaded.manifest)
+        return Built(spec, plan.model, loaded.digest, artifact.transforms), facts
     account = account_of(loaded.model)
     size, bits = account.size_bytes, account.stored_bpw or account.model_bpw
     facts = {
         "plugin": BASELINE,
+        "variant": "",
+        "seed": plan.seed,
         "path": plan.model,
         "nominal_bits": bits,
         "stored_bpw": bits,
@@ -57,16 +58,16 @@ def describe_baseline(plan: RunPlan, host: Host) -> tuple[Built, Facts]:
         "size_bytes": size,
         "digest": loaded.digest,
     }
-    return Built(BASELINE, plan.model, loaded.digest), facts
+    return Built(ArtifactSpec(BASELINE, plan.seed), plan.model, loaded.digest), facts
 
 
 def build_artifact(
-    plugin: str, plan: RunPlan, host: Host, store: Path, reporter: Reporter, out: Path | None = None
+    spec: ArtifactSpec, plan: RunPlan, host: Host, store: Path, reporter: Reporter, out: Path | None = None
 ) -> tuple[Built, Facts]:
     """Return the artifact of a quantizer, from the store if it was built before.
 
     Args:
-        plugin: Name of the quantizer.
+        spec: Which quantizer, with which options, seed and calibration.
         plan: The run's choices.
         host: Registry.
         store: Folder `.cache` of all runs.
@@ -81,6 +82,7 @@ def build_artifact(
     from qharness.quantization.pipeline import quantize_model
     from qharness.quantization.provenance import plugin_version
 
+    plugin, plan = spec.plugin, spec.plan(plan)
     record = host.get(QuantizerRecord, plugin)
     options = options_from(record, plan.settings.get(plugin, {}))
     loaded = load_original(plan, host)
@@ -95,6 +97,7 @@ def build_artifact(
         plan.seed,
         corpus.digest if corpus else "",
         hessians.digest if hessians else "",
+        *(() if spec.weights == "quantized" else (spec.weights,)),
     )
     key = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = out or store / "artifacts" / f"{plugin}-{key}"
@@ -108,16 +111,23 @@ def build_artifact(
             hessians=hessians,
             seed=plan.seed,
             device=plan.device,
+            weights=spec.weights,
             work=store / "work",
             out=folder,
             progress=reporter.update,
         )
     artifact = read_artifact(folder)
-    names = tuple(entry.id for entry in artifact.transforms)
-    source = corpus.source if corpus else ""
-    return Built(plugin, str(folder), artifact.digest, names, source), _facts(plugin, folder, artifact.manifest)
+    source = spec.calibration or (corpus.source if corpus else "")
+    built = Built(spec, str(folder), artifact.digest, artifact.transforms, source)
+    return built, _facts(spec, folder, artifact.manifest)
 
 
-def _facts(plugin: str, path: Path, manifest: Any) -> Facts:
+def _facts(spec: ArtifactSpec, path: Path, manifest: Any) -> Facts:
     names = ("nominal_bits", "stored_bpw", "model_bpw", "size_bytes", "digest")
-    return {"plugin": plugin, "path": str(path), **{name: manifest.get(name) for name in names}}
+    return {
+        "plugin": spec.plugin,
+        "variant": spec.variant,
+        "seed": spec.seed,
+        "path": str(path),
+        **{name: manifest.get(name) for name in names},
+    }

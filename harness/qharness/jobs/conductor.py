@@ -10,8 +10,9 @@ from typing import Any
 from qharness.evaluation.base import TaskFailure
 from qharness.executors.base import Executor
 from qharness.jobs.artifacts import Facts, build_artifact, describe_baseline
-from qharness.jobs.configurations import Built, Configuration, configurations
+from qharness.jobs.configurations import ArtifactSpec, Built, Configuration, artifact_specs, configurations
 from qharness.jobs.evaluate import EvaluationJob, Measured, evaluate, evaluation_jobs, steps
+from qharness.jobs.matrix import drafts, rows_of, selected, subject_of
 from qharness.jobs.outcome import Outcome, guarded
 from qharness.jobs.plan import BASELINE
 from qharness.jobs.site import Site
@@ -19,10 +20,10 @@ from qharness.jobs.site import Site
 
 @dataclass(frozen=True)
 class BuildJob:
-    """The artifact of one quantizer, or the description of the baseline."""
+    """A model of a run: an artifact of a quantizer, or the description of the baseline."""
 
     site: Site
-    plugin: str
+    spec: ArtifactSpec
 
 
 Job = BuildJob | EvaluationJob
@@ -38,7 +39,7 @@ class Conductor:
 
     def __init__(self, site: Site, executor: Executor) -> None:
         self.site, self.executor = site, executor
-        self.built: dict[str, Built] = {}
+        self.built: dict[ArtifactSpec, Built] = {}
         self.failed = False
 
     def through_all(self) -> bool:
@@ -47,19 +48,46 @@ class Conductor:
         The baseline is evaluated while the artifacts are built, if the executor has workers to spare.
         """
         plan = self.site.plan
-        self._do([BuildJob(self.site, BASELINE)])
-        if BASELINE not in self.built:
+        baseline, *specs = artifact_specs(plan)
+        self._build([baseline])
+        if baseline not in self.built:
             return True
-        builds = [BuildJob(self.site, plugin) for plugin in plan.plugins]
-        self._do([*builds, *self._evaluations(self._chosen())])
-        rest = self._chosen()[1:]
+        if plan.matrix is not None:
+            return self._through_matrix(baseline)
+        first = configurations(plan, self.built.values())
+        self._build(specs, first)
+        rest = [c for c in configurations(plan, self.built.values()) if c not in first]
         self._explain_ablations(rest)
-        self.site.reporter.total = 1 + len(plan.plugins) + (1 + len(rest)) * len(steps(plan, self.site.host))
+        self._expect(len(first) + len(rest))
         self._do(self._evaluations(rest))
         return self.failed
 
-    def _chosen(self) -> list[Configuration]:
-        return configurations(self.site.plan, self.built)
+    def _through_matrix(self, baseline: ArtifactSpec) -> bool:
+        """Build the method as published, which tells the rows, then what else they need; rows share artifacts."""
+        site = self.site
+        published = ArtifactSpec(site.plan.plugins[0], site.plan.seed)
+        first = [Configuration(self.built[baseline])]
+        self._build([published], first)
+        if published not in self.built:
+            return True
+        subject = subject_of(site.plan, site.host, self.built[published])
+        chosen = selected(drafts(subject), (site.plan.matrix or {}).get("rows", ()))
+        self._build([spec for spec in dict.fromkeys(row.artifact for row in chosen) if spec not in self.built])
+        rows = rows_of(chosen, self.built)
+        named = [(self._label(row.configuration), row) for row in rows]
+        site.run.write_rows([{"row": row.name, "purpose": row.purpose, "config": name} for name, row in named])
+        rest = {name: row.configuration for name, row in named if row.configuration not in first}
+        self._expect(len(first) + len(rest))
+        self._do(self._evaluations(rest.values()))
+        return self.failed
+
+    def _build(self, specs: Iterable[ArtifactSpec], meanwhile: Iterable[Configuration] = ()) -> None:
+        """Build models, and evaluate configurations meanwhile."""
+        self._do([*(BuildJob(self.site, spec) for spec in specs), *self._evaluations(meanwhile)])
+
+    def _expect(self, count: int) -> None:
+        """Tell the reporter how many steps there are, now that the configurations are known."""
+        self.site.reporter.total = len(self.built) + count * len(steps(self.site.plan, self.site.host))
 
     def _evaluations(self, chosen: Iterable[Configuration]) -> list[EvaluationJob]:
         jobs = []
@@ -68,7 +96,7 @@ class Conductor:
             jobs += left
             todo = {key for job in left for key in job.steps}
             for step in steps(self.site.plan, self.site.host):
-                if (step.evaluator.name, step.task_name) not in todo:
+                if step.key not in todo:
                     label = f"{self._label(configuration)}: {step.evaluator.name} {step.task_name}"
                     self.site.reporter.step(f"{label}, already done", 0.0)
         return jobs
@@ -97,14 +125,14 @@ class Conductor:
                 self._notify(configuration, "evaluate", Outcome(None, seconds))
 
     def _settle_build(self, job: BuildJob, outcome: Outcome[tuple[Built, Facts]]) -> None:
-        configuration = Configuration(Built(job.plugin, self.site.plan.model, ""))
+        configuration = Configuration(Built(job.spec, self.site.plan.model, ""))
         if outcome.value is None:
             self._record(configuration, "quantize", outcome)
         else:
-            self.built[job.plugin], facts = outcome.value
+            self.built[job.spec], facts = outcome.value
             self.site.run.write_artifact(facts)
             self._notify(configuration, "quantize", outcome)
-        self.site.reporter.step(f"{job.plugin}: ready", outcome.seconds)
+        self.site.reporter.step(f"{self._label(configuration)}: ready", outcome.seconds)
 
     def _settle_evaluation(self, job: EvaluationJob, outcome: Outcome[Measured]) -> None:
         if outcome.value is None:
@@ -115,7 +143,7 @@ class Conductor:
             self.failed = True
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)
             self.site.reporter.say(f"{label}: {failure.task} failed: {failure.reason}")
-        for (evaluator, task), seconds in outcome.value.seconds.items():
+        for (evaluator, task, _), seconds in outcome.value.seconds.items():
             self.site.reporter.step(f"{label}: {evaluator} {task}", seconds)
 
     def _record(self, configuration: Configuration, stage: str, outcome: Outcome[Any]) -> None:
@@ -153,6 +181,6 @@ def work(job: Job) -> Outcome[Any]:
 
 def _build(job: BuildJob) -> tuple[Built, Facts]:
     site = job.site
-    if job.plugin == BASELINE:
+    if job.spec.plugin == BASELINE:
         return describe_baseline(site.plan, site.host)
-    return build_artifact(job.plugin, site.plan, site.host, site.store, site.reporter)
+    return build_artifact(job.spec, site.plan, site.host, site.store, site.reporter)

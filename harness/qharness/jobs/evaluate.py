@@ -12,7 +12,7 @@ from qharness.engines.base import Engine
 from qharness.evaluation.base import EvaluationContext, TaskFailure
 from qharness.host import Host
 from qharness.jobs.configurations import Configuration
-from qharness.jobs.engines import engine_for
+from qharness.jobs.engines import baseline_for, engine_for
 from qharness.jobs.outcome import Outcome, guarded
 from qharness.jobs.plan import RunPlan, tasks_for
 from qharness.jobs.site import Site
@@ -20,14 +20,23 @@ from qharness.records import EvaluatorRecord, Suite, TaskSpec
 from qharness.results.directory import RunDirectory
 from qharness.results.schema import Cell, Result, Sample
 
+StepKey = tuple[str, str, int]
+"""Evaluator, task and number of examples."""
+
 
 @dataclass(frozen=True)
 class Step:
-    """One evaluator on one task, or on its own prompts if `task` is None."""
+    """One evaluator on one task with some examples, or on its own prompts if `task` is None."""
 
     suite: Suite
     evaluator: EvaluatorRecord
     task: TaskSpec | None
+    num_fewshot: int = 0
+
+    @property
+    def key(self) -> StepKey:
+        """What tells it from the other steps of a plan."""
+        return self.evaluator.name, self.task_name, self.num_fewshot
 
     @property
     def task_name(self) -> str:
@@ -45,20 +54,21 @@ def steps(plan: RunPlan, host: Host) -> list[Step]:
 
     Steps on one data set stand side by side: they ask for the same prompts, which the engine remembers for a while.
     """
-    found: dict[tuple[str, str], Step] = {}
+    found: dict[StepKey, Step] = {}
     for suite in (host.get(Suite, name) for name in plan.suites):
         for evaluator in (host.get(EvaluatorRecord, name) for name in plan.evaluators):
             tasks = tasks_for(evaluator, suite) if evaluator.kinds else (None,)
-            for task in tasks:
-                step = Step(suite, evaluator, task)
-                found.setdefault((evaluator.name, step.task_name), step)
+            for step in (Step(suite, evaluator, task, n) for task in tasks for n in shots(plan, suite, task)):
+                found.setdefault(step.key, step)
     sets = list(dict.fromkeys(step.data_set for step in found.values()))
     return sorted(found.values(), key=lambda step: sets.index(step.data_set))
 
 
-def shots(plan: RunPlan, suite: Suite) -> int:
-    """Return the number of shots of a suite in this run."""
-    return suite.num_fewshot if plan.num_fewshot is None else plan.num_fewshot
+def shots(plan: RunPlan, suite: Suite, task: TaskSpec | None) -> tuple[int, ...]:
+    """Return the numbers of shots with which a task is measured in this run; 0 where there is no task."""
+    if task is None:
+        return (0,)
+    return (suite.num_fewshot,) if plan.num_fewshot is None else plan.num_fewshot
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,12 @@ class EvaluationJob:
     Attributes:
         site: What the run shares.
         configuration: What is measured.
-        steps: Evaluator and task name of each step.
+        steps: Key of each step.
     """
 
     site: Site
     configuration: Configuration
-    steps: tuple[tuple[str, str], ...]
+    steps: tuple[StepKey, ...]
 
 
 @dataclass
@@ -81,22 +91,26 @@ class Measured:
     """What came of an evaluation job.
 
     Attributes:
-        seconds: Time of each step, by evaluator and task name.
+        seconds: Time of each step, by its key.
         failures: Tasks that could not be measured; they are not stored yet.
     """
 
-    seconds: dict[tuple[str, str], float] = field(default_factory=dict)
+    seconds: dict[StepKey, float] = field(default_factory=dict)
     failures: list[TaskFailure] = field(default_factory=list)
 
 
 def evaluation_jobs(site: Site, configuration: Configuration) -> list[EvaluationJob]:
     """Return the steps of a configuration that are not stored yet, a job for each data set."""
     cell = configuration.cell(site.plan)
-    finished = {(key.evaluator, key.task) for key in site.run.finished_tasks(cell)}
+    stored = site.run.finished_tasks(cell)
+    finished = {(key.evaluator, key.task, key.num_fewshot) for key in stored}
+    if site.plan.num_fewshot is None or len(site.plan.num_fewshot) == 1:
+        # A task may fix its own number of examples, under which it is then stored.
+        finished |= {step.key for step in steps(site.plan, site.host) for key in stored if step.key[:2] == key[:2]}
     return [
         EvaluationJob(site, configuration, left)
         for _, group in groupby(steps(site.plan, site.host), key=lambda step: step.data_set)
-        if (left := tuple(key for step in group if (key := (step.evaluator.name, step.task_name)) not in finished))
+        if (left := tuple(step.key for step in group if step.key not in finished))
     ]
 
 
@@ -116,12 +130,11 @@ def _evaluate(job: EvaluationJob) -> Measured:
     cell = job.configuration.cell(plan)
     measured = Measured()
     for step in steps(plan, site.host):
-        key = (step.evaluator.name, step.task_name)
-        if key not in job.steps:
+        if step.key not in job.steps:
             continue
         started = time.monotonic()
         measured.failures += _measure(step, _context(step, site, engine, cell))
-        measured.seconds[key] = time.monotonic() - started
+        measured.seconds[step.key] = time.monotonic() - started
     return measured
 
 
@@ -133,11 +146,14 @@ def _context(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationCo
         tasks=(step.task,) if step.task else (),
         data=plan.data_folder(site.host),
         data_name=plan.data,
-        num_fewshot=shots(plan, step.suite),
+        num_fewshot=step.num_fewshot,
         limit=plan.limit,
         seed=plan.seed,
         chat_template=plan.chat_template,
         system=plan.system,
+        perplexity=plan.perplexity,
+        host=site.host,
+        baseline=partial(baseline_for, site),
         progress=site.reporter.update,
         task_done=partial(_store, site.run, cell, step.evaluator.name),
     )

@@ -34,14 +34,18 @@ class RunPlan:
         model: Model reference.
         data: Name of the data source, or a folder.
         evaluators: Evaluators to run.
-        num_fewshot: Shots; None for the suite's default.
+        num_fewshot: Shots, each measured; None for the suite's default.
         limit: Documents per task; None for all.
         seed: Seed of quantization and sampling.
-        engine, executor, kernels, kv_bits, device, dtype: How models are executed.
+        seeds: How many times each method quantizes, with seeds from `seed` up.
+        engine, executor, kernels, kv_bits, kv_prefill, device, dtype: How models are executed.
         ablate: Runtime transforms of which each is left out in rows of its own.
         chat_template, system: How prompts are wrapped.
         settings: Options of quantizers, `{plugin: {option: text}}`.
         texts, calibration_samples, calibration_length, hessians: Calibration.
+        perplexity: Texts of the evaluator `perplexity`.
+        calibrations: Named calibrations that are compared, `{name: text sources}`; empty for one, from `texts`.
+        matrix: The ablation matrix that is run in place of the plugins' plain rows, or None.
     """
 
     plugins: tuple[str, ...]
@@ -49,13 +53,15 @@ class RunPlan:
     model: str = DEFAULT_MODEL
     data: str = "hub"
     evaluators: tuple[str, ...] = ("mc", "gen", "decode_ll", "free")
-    num_fewshot: int | None = None
+    num_fewshot: tuple[int, ...] | None = None
     limit: int | None = None
     seed: int = 0
+    seeds: int = 1
     engine: str = "hf"
     executor: str = "inline"
     kernels: str = "auto"
     kv_bits: int = 16
+    kv_prefill: str = "invisible"
     device: str = "cpu"
     dtype: str = "float32"
     ablate: tuple[str, ...] = ()
@@ -66,6 +72,9 @@ class RunPlan:
     calibration_samples: int | None = None
     calibration_length: int | None = None
     hessians: str | None = None
+    perplexity: tuple[str, ...] = ()
+    calibrations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    matrix: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON-able data."""
@@ -76,6 +85,8 @@ class RunPlan:
         """Read a plan back from `to_json`."""
         known = {f.name for f in fields(cls)}
         values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in data.items() if n in known}
+        if isinstance(values.get("num_fewshot"), int):
+            values["num_fewshot"] = (values["num_fewshot"],)
         return cls(**values)
 
     def check(self, host: Host) -> None:
@@ -98,6 +109,14 @@ class RunPlan:
                 raise UnknownName("quantizer in this run", name, self.plugins)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit} leaves no documents; give a number of at least 1.")
+        if self.num_fewshot is not None and (not self.num_fewshot or min(self.num_fewshot) < 0):
+            raise UsageError("--num-fewshot takes numbers of examples such as 5 or 0,5.")
+        if "perplexity" in self.evaluators and not self.perplexity:
+            raise UsageError("The evaluator perplexity needs text: name some with --perplexity.")
+        if self.seeds < 1:
+            raise UsageError(f"--seeds {self.seeds} quantizes nothing; give a number of at least 1.")
+        if self.calibrations and (self.texts or self.hessians):
+            raise UsageError("--calibration NAME=SOURCE names the calibration texts; drop --text and --hessians.")
         if self.system is not None and not self.chat_template:
             raise UsageError("--system needs --apply-chat-template: without it there is no system prompt.")
         self.data_folder(host)
@@ -133,22 +152,6 @@ def default_data(model: str, host: Host) -> str:
     """Return the data source that fits a model: the embedded one for the embedded model, else the hub."""
     embedded = model == DEFAULT_MODEL and "embedded" in host.offers(DataSource)
     return "embedded" if embedded else "hub"
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Parse `PLUGIN.OPTION=VALUE` texts.
-
-    Raises:
-        UsageError: A text is not of that form.
-    """
-    settings: dict[str, dict[str, str]] = {}
-    for text in texts:
-        target, equals, value = text.partition("=")
-        plugin, dot, option = target.partition(".")
-        if not (equals and dot and plugin and option):
-            raise UsageError(f"`--set {text}` is not understood; write --set PLUGIN.OPTION=VALUE.")
-        settings.setdefault(normalize_name(plugin), {})[normalize_name(option)] = value
-    return settings
 
 
 def resolve_plugins(names: Sequence[str], host: Host) -> tuple[str, ...]:

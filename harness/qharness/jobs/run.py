@@ -9,7 +9,8 @@ from qharness.host import Host
 from qharness.jobs.calibration import calibration_name
 from qharness.jobs.conclusion import conclude_run
 from qharness.jobs.conductor import Conductor
-from qharness.jobs.engines import close_engine
+from qharness.jobs.configurations import artifact_specs
+from qharness.jobs.engines import close_baseline, close_engine
 from qharness.jobs.evaluate import steps
 from qharness.jobs.plan import RunPlan
 from qharness.jobs.progress import Reporter
@@ -50,13 +51,14 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
         quiet: Print no progress.
     """
     host.notify("qharness_run_started", run=run.info)
-    total = (1 + len(plan.plugins)) * (1 + len(steps(plan, host)))
+    total = len(artifact_specs(plan)) * (1 + len(steps(plan, host)))
     with Reporter(total, quiet) as reporter:
         executor = host.get(ExecutorRecord, plan.executor).create(plan.device)
         try:
             failed = Conductor(Site(plan, run, host, reporter), executor).through_all()
         finally:
             close_engine()
+            close_baseline()
             executor.shutdown()
     report = conclude_run(run, host)
     run.finish()

@@ -60,6 +60,7 @@ def quantize_model(
     hessians: HessianStore | None,
     seed: int,
     device: str,
+    weights: Literal["quantized", "original"] = "quantized",
     work: Path,
     out: Path,
     store_dtype: torch.dtype = torch.bfloat16,
@@ -81,6 +82,8 @@ def quantize_model(
         hessians: Opened store of Hessians of this model.
         seed: Seed of everything random.
         device: Device of heavy work; one block is on it at a time.
+        weights: `original` writes the prepared (rotated) model without quantizing its linears, which is what shows
+            whether preparation and runtime transforms leave the function unchanged.
         work: Folder for checkpoints. A second call with equal arguments goes on where the first was stopped; other
             arguments never meet its files. Emptied at the end.
         out: Folder of the artifact.
@@ -120,8 +123,11 @@ def quantize_model(
         attach_transforms(loaded.model, prepared.transforms, tensors, host)
         meter.lap("prepare")
         job = _Job(loaded.model, record, plugin, quantizer, architecture, prepared, tensors, seed, device, folder)
-        tuning = _tuning(job, calibration)
-        quantized, measured = job.run(_observations(job, options, calibration, hessians), tuning, progress)
+        tuning = _tuning(job, calibration) if weights == "quantized" else None
+        quantized: dict[str, Any] = {}
+        measured: dict[str, dict[str, float]] = {}
+        if weights == "quantized":
+            quantized, measured = job.run(_observations(job, options, calibration, hessians), tuning, progress)
         meter.lap("quantize")
         notes = dict(prepared.notes)
         if tuning and isinstance(quantizer, TunesWhole) and quantizer.whole_tuning:
@@ -150,7 +156,8 @@ def quantize_model(
             "calibration": None if calibration is None else calibration.describe(),
             "hessians": None if hessians is None else hessians.describe(),
             "seed": seed,
-            "nominal_bits": record.nominal_bits(options),
+            "nominal_bits": record.nominal_bits(options) if quantized else 8.0 * store_dtype.itemsize,
+            "weights": weights,
             "layers": measured,
             "notes": notes,
             **meter.describe(),

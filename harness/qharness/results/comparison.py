@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from qharness.records import Suite, TaskSpec
+from qharness.results.anomalies import anomalies
 from qharness.results.answers import answers
 from qharness.results.directory import RunDirectory
 from qharness.results.free_texts import free_text
@@ -14,10 +15,12 @@ from qharness.results.gathering import Gathered, decode_agreement, degeneration,
 from qharness.results.identity import labels
 from qharness.results.measured import Measured, baseline_of, collect
 from qharness.results.schema import Verdict
+from qharness.results.seeds import pooled_seeds
 from qharness.results.shape import (
     Averages,
     Comparison,
     Configuration,
+    MatrixRow,
     RetentionRow,
     RuleRow,
     Summary,
@@ -48,7 +51,8 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
     baselines = {m.id: baseline_of(m, configurations) for m in configurations}
     protocol = main_protocol(configurations, tasks)
     rows = task_rows(configurations, baselines, tasks, protocol)
-    warnings = [*_no_clean_baseline(baselines), *rows.warnings]
+    warnings = [*_no_clean_baseline(baselines), *rows.warnings, *anomalies(configurations, tasks)]
+    evidence: dict[str, Evidence] = {}
     retention: dict[str, list[RetentionRow]] = {}
     summary: dict[str, Summary] = {}
     verdicts: list[VerdictRow] = []
@@ -59,6 +63,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
             gathered = Gathered(_alone(measured, tasks, protocol), [], [])
         else:
             gathered = gather(measured, baseline, tasks, protocol)
+            evidence[measured.id] = gathered.evidence
         retention[measured.id] = gathered.retention
         summary[measured.id] = _summary(measured, gathered.evidence)
         warnings += [f"{measured.id}: {warning}" for warning in gathered.warnings]
@@ -76,6 +81,8 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "retention": retention,
         "summary": summary,
         "verdicts": verdicts,
+        "seeds": pooled_seeds(configurations, evidence),
+        "matrix": cast("list[MatrixRow]", [row for run in runs for row in run.rows()]),
         "rules": cast("list[RuleRow]", rule_table()),
         "free": free,
         "generations": answers(configurations, tasks, protocol),
@@ -95,7 +102,19 @@ def _no_clean_baseline(baselines: dict[str, Measured | None]) -> list[str]:
 def stored_verdicts(comparison: Comparison) -> list[Verdict]:
     """Return the verdicts of a comparison as rows that a run directory stores."""
     return [
-        Verdict(v["plugin"], tuple(v["ablation"]), v["engine"], v["kv_bits"], v["verdict"], v["evidence"])
+        Verdict(
+            plugin=v["plugin"],
+            ablation=tuple(v["ablation"]),
+            engine=v["engine"],
+            kv_bits=v["kv_bits"],
+            verdict=v["verdict"],
+            evidence=v["evidence"],
+            config=v["config"],
+            kv_prefill=v["kv_prefill"],
+            variant=v["variant"],
+            seed=v["seed"],
+            calibration=v["calibration"],
+        )
         for v in comparison["verdicts"]
     ]
 
@@ -125,6 +144,8 @@ def _configurations(configurations: Sequence[Measured], baselines: dict[str, Mea
                 "ablation": list(m.cell.ablation),
                 "engine": m.cell.engine,
                 "kv_bits": m.cell.kv_bits,
+                "kv_prefill": m.cell.kv_prefill,
+                "variant": m.cell.variant,
                 "dtype": m.cell.dtype,
                 "kernels": m.cell.kernels,
                 "seed": m.cell.seed,
@@ -198,6 +219,10 @@ def _verdict(measured: Measured, baseline: Measured | None, evidence: Evidence) 
         "ablation": list(measured.cell.ablation),
         "engine": measured.cell.engine,
         "kv_bits": measured.cell.kv_bits,
+        "kv_prefill": measured.cell.kv_prefill,
+        "variant": measured.cell.variant,
+        "seed": measured.cell.seed,
+        "calibration": measured.cell.calibration,
         "verdict": judgement.verdict,
         "evidence": plain,
     }

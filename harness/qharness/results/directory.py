@@ -4,7 +4,7 @@ Below `runs/<run_id>/` lie
 
 - `run.json`: written first;
 - `samples/<configuration>/<evaluator>/<task>/part-<shots>shot.parquet`: one writer each;
-- `failures.json`, `artifacts.json`, `verdicts.json`, `comparison.json`: written by the host process alone;
+- `failures.json`, `artifacts.json`, `rows.json`, `verdicts.json`, `comparison.json`: written by the host process alone;
 - `results.parquet`: all results, collected when the run ends;
 - `done`: written last.
 """
@@ -206,6 +206,14 @@ class RunDirectory:
     def artifacts(self) -> list[dict[str, Any]]:
         """Return the artifacts: plugin, path, nominal_bits, stored_bpw, model_bpw, size_bytes and further facts."""
         return list(read_json(self.path / "artifacts.json", []))
+
+    def write_rows(self, rows: Sequence[Mapping[str, str]]) -> None:
+        """Store the rows of an ablation matrix: row, purpose, config."""
+        write_json(self.path / "rows.json", [dict(row) for row in rows])
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return the rows of the ablation matrix in its order; empty for another run."""
+        return list(read_json(self.path / "rows.json", []))
 
     def write_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Store the verdicts, in place of earlier ones."""

@@ -18,7 +18,9 @@ from qharness.statistics.evidence import DecodeAgreement, Degeneration, Evidence
 from qharness.statistics.retention import Side, side
 
 DEGENERATE = "degenerate"
-"""Metric of the evaluator `free` that is 1 for a degenerate text."""
+"""Metric of the evaluators `collapse` and `free` that is 1 for a degenerate text."""
+JUDGES = ("collapse", "free")
+"""Who judges free texts: the first that judged both models. `collapse` sees word salad, `free` only loops."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def gather(measured: Measured, baseline: Measured, tasks: Sequence[TaskSpec], pr
             sets.append(found)
     filled = [s for s in sets if s.paired.documents]
     result = dissociation([s.paired for s in filled])
+    free = _free(measured, baseline)
     evidence = Evidence(
         r_mc=result.r_mc,
         r_gen=result.r_gen,
@@ -77,9 +80,9 @@ def gather(measured: Measured, baseline: Measured, tasks: Sequence[TaskSpec], pr
         documents=result.documents,
         sets=result.sets,
         decode=decode_agreement(measured, tasks, protocol),
-        free=degeneration(measured),
-        free_baseline=degeneration(baseline),
-        scores=_open_answers(measured, baseline, tasks, protocol),
+        free=free[0],
+        free_baseline=free[1],
+        scores={**_open_answers(measured, baseline, tasks, protocol), **_distances(measured)},
     )
     return Gathered(evidence, _rows(filled, result), warnings)
 
@@ -107,10 +110,27 @@ def decode_agreement(
     return DecodeAgreement(documents, agreeing, gap / tokens) if documents else None
 
 
-def degeneration(measured: Measured) -> Degeneration | None:
-    """Count the degenerate texts of free generation."""
+def _free(measured: Measured, baseline: Measured) -> tuple[Degeneration | None, Degeneration | None]:
+    pairs = [(degeneration(measured, judge), degeneration(baseline, judge)) for judge in JUDGES]
+    return next((pair for pair in pairs if None not in pair), (degeneration(measured), degeneration(baseline)))
+
+
+def _distances(measured: Measured) -> dict[str, Any]:
+    """Means of the divergence from the baseline along its texts, and perplexities with their protocol."""
+    found = {score.identity.metric: score.result.value for score in measured.of("divergence")}
+    texts = {
+        f"{score.identity.task}, {score.identity.filter}": score.result.value
+        for score in measured.of("perplexity")
+        if score.identity.metric == "perplexity"
+    }
+    return {name: values for name, values in (("divergence", found), ("perplexity", texts)) if values}
+
+
+def degeneration(measured: Measured, judge: str | None = None) -> Degeneration | None:
+    """Count the degenerate texts of free generation, as one judge saw them or the first that did."""
     texts = degenerate = 0
-    for score in measured.of("free"):
+    judges = (judge,) if judge else tuple(name for name in JUDGES if measured.of(name))[:1]
+    for score in (score for name in judges for score in measured.of(name)):
         if score.identity.metric == DEGENERATE:
             texts += len(score.documents)
             degenerate += int(np.nansum(score.documents.value))

@@ -23,6 +23,9 @@ class Cell:
         dtype: Type of the activations.
         kv_bits: Width of the key-value cache.
         calibration: Name of the calibration corpus, or empty.
+        kv_prefill: Whether a prompt's own tokens read the rounded cache (`visible`) or exact states (`invisible`);
+            empty at 16 bits.
+        variant: What tells the artifact from others of the same plugin (`rotated`, `no_had`), or empty.
     """
 
     plugin: str
@@ -35,6 +38,8 @@ class Cell:
     dtype: str = "float32"
     kv_bits: int = 16
     calibration: str = ""
+    kv_prefill: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,3 +136,8 @@ class Verdict:
     kv_bits: int
     verdict: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    config: str = ""
+    kv_prefill: str = ""
+    variant: str = ""
+    seed: int = 0
+    calibration: str = ""

@@ -17,6 +17,8 @@ class Configuration(TypedDict):
     ablation: list[str]
     engine: str
     kv_bits: int
+    kv_prefill: str
+    variant: str
     dtype: str
     kernels: str
     seed: int
@@ -142,6 +144,10 @@ class VerdictRow(TypedDict):
     ablation: list[str]
     engine: str
     kv_bits: int
+    kv_prefill: str
+    variant: str
+    seed: int
+    calibration: str
     verdict: str
     evidence: dict[str, Any]
 
@@ -152,6 +158,27 @@ class RuleRow(TypedDict):
     name: str
     condition: str
     thresholds: dict[str, float]
+
+
+class SeedsRow(TypedDict):
+    """Several quantizations that differ only in their seed, pooled; figures are estimate, low, high."""
+
+    configs: list[str]
+    plugin: str
+    seeds: list[int]
+    r_mc: list[float] | None
+    r_gen: list[float] | None
+    index: list[float] | None
+    verdict: str
+    reason: str
+
+
+class MatrixRow(TypedDict):
+    """One row of an ablation matrix; rows may share a configuration."""
+
+    row: str
+    purpose: str
+    config: str
 
 
 class FreeExample(TypedDict):
@@ -214,6 +241,8 @@ class Comparison(TypedDict):
     retention: dict[str, list[RetentionRow]]
     summary: dict[str, Summary]
     verdicts: list[VerdictRow]
+    seeds: list[SeedsRow]
+    matrix: list[MatrixRow]
     rules: list[RuleRow]
     free: dict[str, FreeText]
     generations: list[Generation]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qharness.results.directory import RunDirectory
@@ -11,7 +12,9 @@ RESULT_FIELDS = (
     "suite", "task", "kind", "metric", "filter", "num_fewshot", "n", "value", "stderr", "baseline", "normalized",
     "invalid_rate", "data",
 )  # fmt: skip
-"""Fields that scripts may rely on; rows also carry `config`, `artifact_digest` and `constant`."""
+"""Fields that scripts may rely on; rows also carry those of `RESULT_EXTRAS`."""
+
+RESULT_EXTRAS = ("config", "artifact_digest", "constant", "kv_prefill", "variant")
 
 
 def show(run: RunDirectory) -> dict[str, Any]:
@@ -19,12 +22,12 @@ def show(run: RunDirectory) -> dict[str, Any]:
 
     Returns:
         `run` (content of run.json and `finished`), `results` (fractions; `normalized` in percent),
-        `verdicts`, `artifacts` and `failures`.
+        `verdicts`, `artifacts` and `failures`. Verdicts of an ablation matrix carry the names of their `rows`.
     """
     return {
         "run": {**run.info, "path": str(run.path), "finished": run.is_finished},
         "results": [_result(row) for row in run.result_rows()],
-        "verdicts": [_verdict(row) for row in run.verdicts()],
+        "verdicts": [_verdict(row, run.rows()) for row in run.verdicts()],
         "artifacts": run.artifacts(),
         "failures": [{key: row[key] for key in ("config", "evaluator", "task", "reason")} for row in run.failures()],
     }
@@ -32,9 +35,21 @@ def show(run: RunDirectory) -> dict[str, Any]:
 
 def _result(row: dict[str, Any]) -> dict[str, Any]:
     ordered = {name: row[name] for name in RESULT_FIELDS}
-    extra = {name: row[name] for name in ("config", "artifact_digest", "constant")}
+    extra = {name: row[name] for name in RESULT_EXTRAS}
     return {**ordered, "ablation": list(row["ablation"]), **extra}
 
 
-def _verdict(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("plugin", "ablation", "engine", "kv_bits", "verdict", "evidence")}
+VERDICT_DEFAULTS = {"config": "", "variant": "", "seed": 0, "calibration": "", "kv_prefill": ""}
+"""What a verdict of an earlier version does not have."""
+VERDICT_FIELDS = ("config", "plugin", "variant", "seed", "calibration", "ablation", "engine", "kv_bits", "kv_prefill")
+
+
+def _verdict(row: dict[str, Any], rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    row = {**VERDICT_DEFAULTS, **row}
+    own = [r for r in rows if r["config"] == row["config"]]
+    return {
+        **{name: row[name] for name in VERDICT_FIELDS},
+        "rows": [{"row": r["row"], "purpose": r["purpose"]} for r in own],
+        "verdict": row["verdict"],
+        "evidence": row["evidence"],
+    }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qharness.results.directory import RunDirectory
+from qharness.results.matrix import MatrixLine, bounds, matrix_finding, matrix_lines
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -43,6 +44,11 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
     parts: list[RenderableType] = []
     if comparison["notice"]:
         parts.append(Text(f"NOTE: {comparison['notice']}", style="bold"))
+    lines = matrix_lines(comparison)
+    if lines:
+        parts += [matrix_table(lines), Text(matrix_finding(lines), style="bold")]
+        parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
+        return parts
     configurations = comparison["configurations"]
     side_by_side = max(1, (width - NAME_WIDTH) // CONFIGURATION_WIDTH)
     for start in range(0, len(configurations), side_by_side):
@@ -54,6 +60,7 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
         line.append(verdict["verdict"].replace("_", " "), style=f"bold {COLOURS.get(verdict['verdict'], '')}".strip())
         line.append(f". {verdict['evidence'].get('reason', '')}")
         parts.append(line)
+    parts += [Text(seeds_line(row)) for row in comparison.get("seeds", ())]
     parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
     parts += [Text(f"Note: {warning}", style="dim") for warning in comparison["warnings"]]
     return parts
@@ -78,6 +85,32 @@ def pairs_table(comparison: Mapping[str, Any], configurations: Sequence[Mapping[
     return table
 
 
+def seeds_line(row: Mapping[str, Any]) -> str:
+    """Return one sentence on several quantizations of one method."""
+    verdict = row["verdict"].replace("_", " ")
+    return f"{row['plugin']}, {len(row['seeds'])} quantizations together: {verdict}. {row['reason']}"
+
+
+def matrix_table(lines: Sequence[MatrixLine]) -> Table:
+    """Return the ablation matrix: a line for each row, with its verdict and the figures behind it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        "row", "verdict", "r MC", "r GEN", "index", "decode=", "degen.", "what runs", box=None, pad_edge=False
+    )
+    for line in lines:
+        table.add_row(
+            line.row,
+            Text(line.verdict.replace("_", " "), style=COLOURS.get(line.verdict, "")),
+            *(bounds(line.summary, name) for name in ("r_mc", "r_gen", "index")),
+            _number(line.summary.get("decode_agreement"), 2),
+            _number(line.summary.get("degenerate_rate"), 2),
+            line.purpose,
+        )
+    return table
+
+
 def averages_table(comparison: Mapping[str, Any]) -> Table:
     """Return normalised averages, retentions and the other figures behind the verdict, a row for each configuration."""
     from rich.table import Table
@@ -86,7 +119,7 @@ def averages_table(comparison: Mapping[str, Any]) -> Table:
     table = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for column in table.columns[1:]:
         column.justify = "right"
-    bits = {a["plugin"]: a.get("stored_bpw") for a in comparison["artifacts"]}
+    bits = {a.get("digest") or a["plugin"]: a.get("stored_bpw") for a in comparison["artifacts"]}
     for configuration in comparison["configurations"]:
         key = configuration["id"]
         average, summary = comparison["averages"][key], comparison["summary"][key]
@@ -95,10 +128,10 @@ def averages_table(comparison: Mapping[str, Any]) -> Table:
             configuration["label"],
             *(_number(average[name], 1) for name in ("mc", "gen", "all")),
             str(missing) if missing else "",
-            *(_bounds(summary, name) for name in ("r_mc", "r_gen", "index")),
+            *(bounds(summary, name) for name in ("r_mc", "r_gen", "index")),
             _number(summary["decode_agreement"], 2),
             _number(summary["degenerate_rate"], 2),
-            _number(bits.get(configuration["plugin"]), 2),
+            _number(bits.get(configuration["artifact_digest"], bits.get(configuration["plugin"])), 2),
         )
     return table
 
@@ -159,9 +192,3 @@ def _cell(row: Mapping[str, Any] | None, configuration: str) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _bounds(summary: Mapping[str, Any], name: str) -> str:
-    if summary[name] is None:
-        return ""
-    return f"{summary[name]:.2f} [{summary[f'{name}_low']:.2f}, {summary[f'{name}_high']:.2f}]"

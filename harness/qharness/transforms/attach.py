@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from qharness.errors import MissingTransform, PluginError, UnknownName, normalize_name
+from qharness.errors import MissingTransform, PluginError, UnknownName, UsageError
 from qharness.records import RuntimeTransformRecord
+from qharness.transforms.ablation import Ablation, check_ablations, layer_of, passing_channels
 from qharness.transforms.contract import TransformEntry, needed
 from qharness.transforms.fingerprint import agrees, fingerprint
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qharness.host import Host
-    from qharness.transforms.base import AttachedTransform
+    from qharness.transforms.base import AttachedTransform, RuntimeTransform
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class AttachOutcome:
 
     Attributes:
         attached: Transforms that act now.
-        ablated: Ids that were left out on request.
+        ablated: What was left out on request, in the text form of `Ablation`.
         not_needed: Ids whose condition does not hold.
         skipped: Ids that are not required and could not be attached, with the reason.
     """
@@ -39,19 +41,6 @@ class AttachOutcome:
         """Take all of them off the model."""
         for transform in self.attached:
             transform.detach()
-
-
-def check_ablations(entries: Sequence[TransformEntry], ablate: Iterable[str]) -> set[str]:
-    """Return the normalized names to leave out.
-
-    Raises:
-        UnknownName: The artifact has no transform of that name.
-    """
-    known = {normalize_name(entry.id): entry.id for entry in entries}
-    for name in ablate:
-        if normalize_name(name) not in known:
-            raise UnknownName("transform of this artifact named", name, known.values())
-    return {normalize_name(name) for name in ablate}
 
 
 def attach_transforms(
@@ -69,13 +58,14 @@ def attach_transforms(
         entries: Contract of the artifact.
         tensors: Its transform tensors, by name.
         host: Registry of runtime transforms.
-        ablate: Ids to leave out deliberately; case, `-` and `_` do not matter.
+        ablate: What to leave out deliberately: ids, or parts of a transform in the text form of `Ablation`.
         kv_bits: Width of the key-value cache; decides the `needed_if` conditions.
 
     Raises:
         MissingTransform: A required transform has no provider, no module matches, sizes disagree, or its fingerprint
             differs.
         UnknownName: A name in `ablate` is no transform of this artifact.
+        UsageError: An ablation is not understood, or names layers that the transform does not act in.
     """
     without = check_ablations(entries, ablate)
     attached: list[AttachedTransform] = []
@@ -84,13 +74,15 @@ def attach_transforms(
     skipped: dict[str, str] = {}
     try:
         for entry in entries:
-            if normalize_name(entry.id) in without:
-                ablated[entry.id] = None
-            elif not needed(entry, kv_bits):
+            omitted = [ablation for ablation in without if ablation.covers(entry)]
+            ablated.update(dict.fromkeys(map(str, omitted)))
+            if any(not ablation.is_partial for ablation in omitted):
+                continue
+            if not needed(entry, kv_bits):
                 idle[entry.id] = None
             else:
                 try:
-                    attached.append(_attach(model, entry, tensors, host))
+                    attached += _attach(model, entry, tensors, host, omitted)
                 except MissingTransform as error:
                     if entry.required:
                         raise _refusal(entry, error) from error
@@ -103,8 +95,12 @@ def attach_transforms(
 
 
 def _attach(
-    model: PreTrainedModel, entry: TransformEntry, tensors: Mapping[str, Tensor], host: Host
-) -> AttachedTransform:
+    model: PreTrainedModel,
+    entry: TransformEntry,
+    tensors: Mapping[str, Tensor],
+    host: Host,
+    omitted: Sequence[Ablation],
+) -> Iterator[AttachedTransform]:
     try:
         record = host.get(RuntimeTransformRecord, entry.kind)
     except (UnknownName, PluginError) as error:
@@ -114,7 +110,36 @@ def _attach(
     transform = record.create(entry, tensors)
     if not agrees(fingerprint(transform.apply, entry.map.size), entry.fingerprint):
         raise MissingTransform("its map does not give the response that the artifact recorded (fingerprint)")
-    return transform.attach(model)
+    if not omitted:
+        yield transform.attach(model)
+    else:
+        yield from _attach_partly(model, entry, transform, omitted, lambda piece: record.create(piece, tensors))
+
+
+def _attach_partly(
+    model: PreTrainedModel,
+    entry: TransformEntry,
+    transform: RuntimeTransform,
+    omitted: Sequence[Ablation],
+    create: Callable[[TransformEntry], RuntimeTransform],
+) -> Iterator[AttachedTransform]:
+    """Attach an entry module by module, with less of it where it is partly left out."""
+    from qharness.transforms.sites import attach_at_site
+
+    names = [name for name, _ in model.named_modules() if fnmatchcase(name, entry.modules)]
+    for ablation in omitted:
+        present = {layer_of(name) for name in names}
+        absent = [layer for layer in ablation.layers or () if layer not in present]
+        if absent:
+            raise UsageError(f"The ablation '{ablation}' names layer {absent[0]}, where '{entry.id}' does not act.")
+    for name in names:
+        piece = replace(entry, modules=name)
+        share = max(ablation.missing(name) for ablation in omitted)
+        if share == 0:
+            yield create(piece).attach(model)
+        elif share < 1:
+            apply = passing_channels(transform.apply, entry.map.size, share)
+            yield attach_at_site(model, piece, apply)
 
 
 def _refusal(entry: TransformEntry, error: MissingTransform) -> MissingTransform:

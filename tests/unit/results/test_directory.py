@@ -204,7 +204,8 @@ def test_show_has_exactly_the_promised_fields(tmp_path):
     }
     run.write_artifact({**artifact, "size_bytes": 8})
     run.write_artifact(artifact)
-    run.write_verdicts([Verdict("spinquant", ("r4",), "hf", 16, "collapsed", {"reason": "Gone."})])
+    run.write_verdicts([Verdict("spinquant", ("r4",), "hf", 16, "collapsed", {"reason": "Gone."}, "spinquant+no-r4")])
+    run.write_rows([{"row": "G", "purpose": "no R4", "config": "spinquant+no-r4"}])
     run.finish()
     found = json.loads(json.dumps(show(RunDirectory.open(run.path))))
     assert list(found)[:4] == ["run", "results", "verdicts", "artifacts"]
@@ -217,8 +218,9 @@ def test_show_has_exactly_the_promised_fields(tmp_path):
     assert set(promised) <= found["results"][0].keys()
     assert found["results"][0]["ablation"] == ["r4"]
     assert found["verdicts"] == [
-        {"plugin": "spinquant", "ablation": ["r4"], "engine": "hf", "kv_bits": 16, "verdict": "collapsed",
-         "evidence": {"reason": "Gone."}}
+        {"config": "spinquant+no-r4", "plugin": "spinquant", "variant": "", "seed": 0, "calibration": "",
+         "ablation": ["r4"], "engine": "hf", "kv_bits": 16, "kv_prefill": "",
+         "rows": [{"row": "G", "purpose": "no R4"}], "verdict": "collapsed", "evidence": {"reason": "Gone."}}
     ]  # fmt: skip
     assert found["artifacts"] == [artifact]
     assert found["run"]["digests"] == {"model": "abc"}

@@ -1,0 +1,127 @@
+"""Collapse of freely written texts: loops, word salad, another language, no end.
+
+The texts are those of `free`. Loops are seen in the text itself; word salad is not, so the unquantized model reads
+every text and its perplexity is compared with a band of its own: the lowest of its greedy texts to the highest of texts
+that it samples at temperature 1. Text above the band is nothing that it would write. Text below it is often a loop,
+which repeats what is likely, and is reported; it counts as degenerate only if it also repeats itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qharness.engines.base import Generation, LikelihoodRequest
+from qharness.evaluation.base import Evaluation, EvaluationContext
+from qharness.evaluation.degeneration import distinct
+from qharness.evaluation.divergence import baseline_of, following
+from qharness.evaluation.free import metrics_of
+from qharness.evaluation.openings import Opening, openings, row, score, scores, tokens_of, write_texts
+
+if TYPE_CHECKING:
+    from qharness.engines.following import FollowingEngine
+
+TASK = "collapse"
+LANGUAGE = "pl"
+WINDOW = 50
+"""Tokens of the windows whose language is told."""
+
+
+class Band(NamedTuple):
+    """Perplexities of texts that the unquantized model itself writes."""
+
+    low: float
+    high: float
+
+
+def run_collapse(context: EvaluationContext) -> Evaluation:
+    """Judge the texts of `free` with the unquantized model as the reader.
+
+    Metrics beside those of `free`: `distinct_1` and `distinct_3` (Li et al. 2016) of each text, `length_ratio` to the
+    unquantized model's text, `language_drift` (share of 50-token windows in another language than the prompt's),
+    `teacher_perplexity`, `above_band` and `below_band`; `degenerate` counts text above the band, too. Over the whole
+    set: `set_distinct_1` to `3`, and the band.
+
+    Raises:
+        UsageError: There is no baseline, or its engine does not show its distributions.
+    """
+    baseline = baseline_of(context)
+    reader = following(baseline)
+    chosen = openings(context)
+    own = write_texts(baseline, chosen, context, f"{TASK}: baseline")
+    sampled = write_texts(baseline, chosen, context, f"{TASK}: baseline, sampled", temperature=1.0)
+    band = band_of(
+        [perplexity(reader, o, t) for o, t in zip(chosen, own, strict=True)],
+        [perplexity(reader, o, t) for o, t in zip(chosen, sampled, strict=True)],
+    )
+    texts = write_texts(context.engine, chosen, context, TASK)
+    samples = []
+    for opening, text, reference in zip(chosen, texts, own, strict=True):
+        values = judge_text(text, reference, perplexity(reader, opening, text), band)
+        values["language_drift"] = language_drift(text, context.engine.tokenizer)
+        samples += [row(opening, TASK, TASK, name, value, text) for name, value in values.items()]
+    whole = [token for text in texts for token in tokens_of(text)]
+    summary = {f"set_distinct_{n}": distinct(whole, n) for n in (1, 2, 3)}
+    summary |= {"band_low": band.low, "band_high": band.high}
+    results = scores(samples, context) + [score(TASK, TASK, name, [value], context) for name, value in summary.items()]
+    context.task_done(TASK, samples, results)
+    return Evaluation(samples, results)
+
+
+def perplexity(reader: FollowingEngine, opening: Opening, text: Generation) -> float | None:
+    """Return the reader's perplexity of a text behind its opening, end of text included; None for no text."""
+    if not text.tokens:
+        return None
+    logits = reader.path_logits(LikelihoodRequest(opening.tokens, text.tokens))
+    chosen = logits.log_softmax(-1).gather(-1, logits.new_tensor(text.tokens).long()[:, None])
+    return math.exp(-float(chosen.mean()))
+
+
+def band_of(greedy: Sequence[float | None], sampled: Sequence[float | None]) -> Band:
+    """Return the band of a model's own texts: lowest greedy to highest sampled perplexity."""
+    low = min((value for value in greedy if value is not None), default=0.0)
+    high = max((value for value in (*sampled, *greedy) if value is not None), default=math.inf)
+    return Band(low, high)
+
+
+def judge_text(
+    text: Generation, reference: Generation, perplexity: float | None, band: Band
+) -> dict[str, float | None]:
+    """Return the metrics of one text but its language."""
+    tokens = tokens_of(text)
+    found = metrics_of(text)
+    above = perplexity is not None and perplexity > band.high
+    found |= {
+        "distinct_1": distinct(tokens, 1),
+        "distinct_3": distinct(tokens, 3),
+        "length_ratio": len(text.tokens) / max(1, len(reference.tokens)),
+        "teacher_perplexity": perplexity,
+        "above_band": float(above),
+        "below_band": float(perplexity is not None and perplexity < band.low),
+        "degenerate": float(bool(found["degenerate"]) or above),
+    }
+    return found
+
+
+def language_drift(text: Generation, tokenizer: Any, language: str = LANGUAGE) -> float | None:
+    """Return the share of 50-token windows in another language; None for texts without letters.
+
+    A last window of less than half the size is left out, unless it is the only one.
+    """
+    tokens = tokens_of(text)
+    windows = [tokens[i : i + WINDOW] for i in range(0, len(tokens), WINDOW)]
+    if len(windows) > 1 and len(windows[-1]) < WINDOW // 2:
+        windows.pop()
+    texts = [str(tokenizer.decode(list(window), skip_special_tokens=True)) for window in windows]
+    told = [_identify()(text) for text in texts if any(c.isalpha() for c in text)]
+    return sum(found != language for found in told) / len(told) if told else None
+
+
+@cache
+def _identify() -> Any:
+    """Return a function from text to language code; its model is part of the package."""
+    from py3langid import classify
+
+    return lambda text: classify(text)[0]
