@@ -25,11 +25,12 @@ $(BIN)/python:
 $(VENV)/.installed: $(BIN)/python $(PROJECTS) constraints.txt
 	@echo "Installing qharness and its plugins (a few minutes the first time)"
 	@$(PIP) "$(TORCH)" 'hatchling>=1.26' 'editables>=0.5'
-	@$(PIP) -e . $(PLUGINS)
+	@$(PIP) -e .
+	@$(PIP) --no-build-isolation $(PLUGINS)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(PIP) -e '.[dev]' $(PLUGINS)
+	@$(PIP) -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.installed
