@@ -46,9 +46,9 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
 
 
 def _claims(reference: str) -> bool:
-    from qharness_aqlm.loading import claims
+    from qharness.artifacts.public import quantization_of
 
-    return claims(reference)
+    return quantization_of(reference).get("quant_method") == "aqlm"
 
 
 def _load(request: LoadRequest) -> LoadedModel:

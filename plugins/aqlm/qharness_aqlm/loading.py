@@ -2,92 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from qharness.models.loaded import LoadedModel, LoadRequest
+from qharness.artifacts.public import load_public
+from qharness.errors import CorruptArtifact
+from qharness_aqlm.linear import AdditiveLinear
+from qharness_aqlm.public import from_public
 
 if TYPE_CHECKING:
-    from torch import Tensor, dtype
+    from torch import Tensor, nn
 
-    from qharness.artifacts.tensorfiles import StoredTensor
-
-METHOD = "aqlm"
-
-
-def claims(reference: str) -> bool:
-    """Return whether a reference is a folder whose config.json says that it is quantized by AQLM."""
-    try:
-        config = json.loads((Path(reference).expanduser() / "config.json").read_text(encoding="utf-8"))
-        return bool(config["quantization_config"]["quant_method"] == METHOD)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    from qharness.models.loaded import LoadedModel, LoadRequest
 
 
 def load(request: LoadRequest) -> LoadedModel:
-    """Load a checkpoint with its linears decoded to the requested type.
+    """Load a checkpoint; its linears keep their codes.
 
     Raises:
         CorruptArtifact: A file is truncated, or a weight is missing.
         UsageError: The checkpoint groups outputs or has scales per group, or transforms are to be ablated.
     """
-    import torch
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+    return load_public(request, _quantized)
 
-    from qharness.artifacts.digest import stored_digest
-    from qharness.artifacts.tensorfiles import read_headers
-    from qharness.errors import CorruptArtifact, UsageError
-    from qharness.models.hub import load_tokenizer, quiet_loading, torch_dtype
 
-    if request.ablate:
-        raise UsageError(f"{request.reference} is no artifact and has no runtime transforms; drop `--ablate`.")
-    folder = Path(request.reference).expanduser()
-    headers = read_headers(folder)
-    named = torch_dtype(request.dtype)
-    kind = named if isinstance(named, torch.dtype) else torch.float16
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    del config.quantization_config
-    with quiet_loading():
-        model, report = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
-            None,
-            config=config,
-            state_dict=_weights(headers, kind),
-            dtype=kind,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    absent = sorted(report["missing_keys"])
+def _quantized(name: str, tensors: Mapping[str, Tensor], linear: nn.Linear) -> AdditiveLinear | None:
+    if "codes" not in tensors:
+        return None
+    absent = {"codebooks", "scales"} - set(tensors)
     if absent:
-        raise CorruptArtifact(f"{folder} lacks the weight '{absent[0]}' ({len(absent)} in all); download it again.")
-    return LoadedModel(
-        model=model.eval().to(torch.device(request.device)),
-        tokenizer=load_tokenizer(str(folder), local=True),
-        reference=request.reference,
-        digest=stored_digest(headers.values()),
-        dtype=kind,
-        notice=f"The weights are decoded from an AQLM checkpoint: {folder.name}.",
-    )
-
-
-def _weights(headers: dict[str, StoredTensor], kind: dtype) -> dict[str, Tensor]:
-    from safetensors import safe_open
-
-    from qharness.errors import CorruptArtifact
-    from qharness_aqlm.public import from_public
-    from qharness_kernels.codebook import decode_additive
-
-    def read(name: str) -> Tensor:
-        if name not in headers:
-            raise CorruptArtifact(f"The checkpoint lacks the tensor '{name}'; download it again.")
-        with safe_open(headers[name].file, framework="pt") as file:
-            tensor: Tensor = file.get_tensor(name)
-        return tensor
-
-    owners = {name.removesuffix(".codes") for name in headers if name.endswith(".codes")}
-    own = {f"{owner}.{part}" for owner in owners for part in ("codes", "codebooks", "scales")}
-    weights = {name: read(name).to(kind) for name in headers if name not in own}
-    for owner in sorted(owners):
-        parts = from_public(*(read(f"{owner}.{part}") for part in ("codes", "codebooks", "scales")))
-        weights[f"{owner}.weight"] = decode_additive(*parts).to(kind)
-    return weights
+        raise CorruptArtifact(f"The checkpoint lacks '{name}.{min(absent)}'; download it again.")
+    codes, codebooks, scales = from_public(tensors["codes"], tensors["codebooks"], tensors["scales"])
+    if (len(codes), codes.shape[1] * codebooks.shape[2]) != (linear.out_features, linear.in_features):
+        raise CorruptArtifact(f"'{name}' does not have the size that config.json asks for; download it again.")
+    return AdditiveLinear(codes, codebooks, scales, tensors.get("bias"))

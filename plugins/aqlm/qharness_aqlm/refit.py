@@ -10,11 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qharness.rounding.conjugate import conjugate_gradients
 from qharness.rounding.segments import Segments
 from qharness_aqlm.state import Additive
 from qharness_kernels.codebook import decode_additive
 
 CONVERGED = 1e-9
+"""What is left below this is rounding, along which further steps would only wander."""
 
 
 @torch.no_grad()
@@ -33,30 +35,20 @@ def refit_codebooks(state: Additive, weight: Tensor, hessian: Tensor, steps: int
     members = [Segments(state.codes[:, :, m].flatten(), count) for m in range(books)]
     scales = state.scales[:, None]
 
-    def gather(product: Tensor) -> Tensor:
+    def gather(product: Tensor) -> list[Tensor]:
         values = (product * scales).view(-1, size)
-        return torch.stack([own.sum(values) for own in members])
+        return [torch.stack([own.sum(values) for own in members])]
 
     inverse = _preconditioner(state, hessian)
-    residual = gather((weight - state.weight()) @ hessian)
-    direction = inverse @ residual[..., None]
-    product = (residual[..., None] * direction).sum()
-    # What is left below this is rounding, along which further steps would only wander.
-    least = CONVERGED * float(product)
-    for _ in range(steps):
-        if not float(product) > least:
-            break
-        image = gather(decode_additive(state.codes, direction[..., 0], state.scales) @ hessian)
-        curvature = (direction[..., 0] * image).sum()
-        if not float(curvature) > 0:
-            break
-        length = product / curvature
-        state.codebooks += length * direction[..., 0]
-        residual -= length * image
-        next_direction = inverse @ residual[..., None]
-        next_product = (residual[..., None] * next_direction).sum()
-        direction = next_direction + next_product / product * direction
-        product = next_product
+    found = conjugate_gradients(
+        lambda step: gather(decode_additive(state.codes, step[0], state.scales) @ hessian),
+        [state.codebooks],
+        gather((weight - state.weight()) @ hessian),
+        lambda rest: [(inverse @ rest[0][..., None])[..., 0]],
+        iterations=steps,
+        tolerance=CONVERGED,
+    )
+    state.codebooks = found[0]
 
 
 @torch.no_grad()

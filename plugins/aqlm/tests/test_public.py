@@ -28,7 +28,7 @@ from qharness_kernels.codebook import decode_additive
 TOKENS = torch.randint(4, 96, (8, 48), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("scheme", [*DISTORTION, Scheme(3, 5)], ids=lambda scheme: scheme.name)
+@pytest.mark.parametrize("scheme", [*DISTORTION, Scheme(3, 5), Scheme(1, 10)], ids=lambda scheme: scheme.name)
 def test_every_scheme_is_rewritten_exactly(scheme):
     generator = torch.Generator().manual_seed(0)
     codes = torch.randint(0, 2**scheme.bits, (12, 40 // scheme.group, scheme.codebooks), generator=generator)
@@ -36,7 +36,9 @@ def test_every_scheme_is_rewritten_exactly(scheme):
     books = torch.randint(-8, 8, (scheme.codebooks, 2**scheme.bits, scheme.group), generator=generator) / 4
     scales = torch.rand(12, generator=generator).half()
     public_codes, public_books = to_public(codes, books, common_scheme([scheme]))
-    assert public_codes.dtype == torch.int8 and public_books.dtype == torch.float16
+    assert (
+        public_codes.dtype == (torch.int8 if scheme.bits <= 8 else torch.int16) and public_books.dtype == torch.float16
+    )
     again = from_public(public_codes, public_books, scales.view(-1, 1, 1, 1))
     assert torch.equal(decode_additive(*again), decode_additive(codes, books, scales))
 

@@ -164,3 +164,55 @@ def test_factor_is_that_of_the_inverse_and_survives_bad_conditioning():
 def test_matrix_that_cannot_be_cut_is_refused():
     with pytest.raises(UsageError, match="groups of 40"):
         round_with_feedback(torch.zeros(4, 96), None, GridCode(GridSpec(2), 40))
+
+
+class _Points:
+    """A fixed set of vectors as a code, nearest in plain L2 or in the loop's metric."""
+
+    tile, group, bits = Tile(1, 4), 0, 2.0
+
+    def __init__(self, points):
+        self.points = points
+
+    def begin_group(self, index, weights, importance):
+        pass
+
+    def encode(self, weights):
+        difference = weights[:, None] - self.points
+        return ((difference @ self.metric()) * difference).sum(2).argmin(1)
+
+    def decode(self, indices):
+        return self.points[indices]
+
+    def metric(self):
+        return torch.eye(4)
+
+
+class _MetricPoints(_Points):
+    def __init__(self, points):
+        super().__init__(points)
+        self.metrics = []
+
+    def begin_tile(self, metric):
+        self.metrics.append(metric)
+
+    def metric(self):
+        return self.metrics[-1]
+
+
+def test_a_code_may_choose_its_words_in_the_metric_of_the_error():
+    weight, hessian = _problem(rows=64, columns=32)
+    points = torch.randn(256, 4, generator=torch.Generator().manual_seed(1))
+    aware = _MetricPoints(points)
+    losses = [
+        proxy_loss(weight, round_with_feedback(weight, hessian, code, damping=0.01).weight, hessian)
+        for code in (_Points(points), aware)
+    ]
+    assert losses[1] < losses[0]
+    damped = hessian.double()
+    damped.diagonal().add_(0.01 * damped.diagonal().mean())
+    for index, metric in enumerate(aware.metrics):
+        # What is left of the block once the later columns make up for it: a Schur complement.
+        own, later = slice(4 * index, 4 * index + 4), slice(4 * index + 4, None)
+        mended = damped[own, later] @ torch.linalg.solve(damped[later, later], damped[later, own])
+        assert torch.allclose(metric.double(), damped[own, own] - mended, rtol=1e-3, atol=1e-3 * float(metric.max()))
