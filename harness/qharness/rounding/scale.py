@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qharness.rounding.code import Code
+from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.order import Order
 
@@ -24,6 +25,7 @@ def search_scale(
     start: float,
     order: Order = "natural",
     damping: float = 0.01,
+    descent: int = 0,
     rows: int = 128,
     steps: Sequence[Sequence[float]] = (COARSE, FINE),
 ) -> float:
@@ -39,6 +41,7 @@ def search_scale(
         start: Scale around which to search.
         order: Order of the walk.
         damping: As in the rounding.
+        descent: Passes of coordinate descent behind each rounding, if the rounding proper is followed by some.
         rows: Rows in the sample, spread evenly; whole tiles are taken.
         steps: Factors tried, step by step around the best so far.
     """
@@ -49,7 +52,10 @@ def search_scale(
     for factors in steps:
         scales = torch.tensor([best * factor for factor in factors], device=weight.device)
         targets = sample / scales[:, None, None]
-        rounded = round_with_feedback(targets.flatten(0, 1), hessian, code, order=order, damping=damping)
+        flat = targets.flatten(0, 1)
+        rounded = round_with_feedback(flat, hessian, code, order=order, damping=damping)
+        if descent and hessian is not None:
+            rounded = coordinate_descent(flat, hessian, code, rounded, iterations=descent, damping=damping)
         error = (targets - rounded.weight.view_as(targets)) * scales[:, None, None]
         image = error if hessian is None else error @ hessian
         best = float(scales[(error * image).sum((1, 2)).argmin()])

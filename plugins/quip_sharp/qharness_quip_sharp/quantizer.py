@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from qharness.models.architecture import Architecture
     from qharness_quip_sharp.options import Options
 
+SEARCH_PASSES = 2
+"""Passes of coordinate descent behind each candidate of the scale search."""
+
 
 class QuipSharp:
     """QuIP# with its options bound.
@@ -67,7 +70,8 @@ class QuipSharp:
         size = float(weight.square().mean().sqrt().clamp_min(1e-12))
         scale = size / (options.scale or BEST_SCALE[options.bits])
         if not options.scale:
-            scale = search_scale(weight, hessian, code, start=scale, order="reverse", damping=damping)
+            passes = min(options.iterations, SEARCH_PASSES)
+            scale = search_scale(weight, hessian, code, start=scale, order="reverse", damping=damping, descent=passes)
         scales = torch.full((1,), scale, device=weight.device)
         target = weight / scale
         rounded = round_with_feedback(target, hessian, code, order="reverse", damping=damping)
