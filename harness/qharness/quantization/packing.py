@@ -1,4 +1,4 @@
-"""Codes of 1 to 16 bits packed into 32-bit words."""
+"""Codes of 1 to 32 bits packed into 32-bit words."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def pack(codes: Tensor, bits: int) -> Tensor:
 
 
 def unpack(words: Tensor, bits: int, count: int) -> Tensor:
-    """Return the codes that `pack` packed, shape (..., count), uint8, or int32 for more than eight bits."""
+    """Return the codes that `pack` packed, shape (..., count), uint8; int32 for more than eight bits."""
     dtype = torch.uint8 if bits <= 8 else torch.int32
     whole = torch.nn.functional.pad(words.long() & 0xFFFFFFFF, (0, -words.shape[-1] % bits)).unflatten(-1, (-1, bits))
     codes = torch.empty(*whole.shape[:-1], WORD, dtype=dtype, device=words.device)

@@ -13,13 +13,15 @@ from qharness.quantization.packing import pack, unpack, words_for
 from qharness.rounding.grid import GridSpec, round_to_nearest
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8, 12, 24, 32])
 @pytest.mark.parametrize("count", [1, 31, 32, 100])
 def test_packing_is_exact(bits, count):
     codes = torch.randint(0, 2**bits, (5, count), generator=torch.Generator().manual_seed(bits))
     words = pack(codes, bits)
     assert words.dtype == torch.int32 and words.shape == (5, words_for(count, bits))
-    assert torch.equal(unpack(words, bits, count), codes.to(torch.uint8))
+    found = unpack(words, bits, count)
+    assert found.dtype == (torch.uint8 if bits <= 8 else torch.int32)
+    assert torch.equal(found.long() & (2**bits - 1), codes)
 
 
 def test_two_bit_words_hold_sixteen_codes_lowest_first():
