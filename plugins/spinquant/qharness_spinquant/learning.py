@@ -27,6 +27,9 @@ FILE = "rotations.safetensors"
 SAVE_EVERY = 5
 HELD_OUT = 4
 
+PASS_TOKENS = 8192
+"""Tokens of one pass where blocks are recomputed to save memory."""
+
 
 class Rotations(NamedTuple):
     """R1, shape (hidden, hidden), and all R2, shape (blocks, head_dim, head_dim), float64."""
@@ -73,14 +76,15 @@ def learn(
 ) -> tuple[Rotations, dict[str, Any]]:
     """Descend the quantized model's loss by Cayley SGD; return orthogonal float64 rotations and notes.
 
-    Calibration samples are taken in their order, a batch a step, each sequence by itself (gradient accumulation). The
+    Calibration samples are taken in their order, a batch a step, as many sequences at a time as memory allows
+    (gradient accumulation). The
     loss before and after is measured on the last samples, which no step sees if there are enough. The result is the
     end of the descent or, if that is no better there, the start.
     """
     tokens = context.calibration[:, : plan.length]
     held = min(HELD_OUT, max(len(tokens) - 1, 1))
     probe, pool = tokens[-held:], tokens[:-held] if len(tokens) > held else tokens
-    micro = 1 if network.saves_memory else plan.batch
+    micro = max(1, PASS_TOKENS // plan.length) if network.saves_memory else plan.batch
     state = _resume(Path(context.work), begin, network.device)
 
     def measure(rotations: Rotations) -> float:
