@@ -36,8 +36,6 @@ pytestmark = pytest.mark.slow
 
 DATA_SETS = ("8tags", "klej-nkjp-ner", "klej-psc", "belebele")
 LIMIT = 20
-WRITING = ("fp16", "kv2")
-"""Whose free texts are judged as well: answers of a few words survive a coarse cache, long texts do not."""
 
 
 class OneSidedKeys:
@@ -129,15 +127,12 @@ def verdicts(original, host, tmp_path_factory):
     suite = host.get(Suite, "polish22-paired")
     chosen = [task for task in suite.tasks if task.dataset in DATA_SETS]
     assert len(chosen) == 2 * len(DATA_SETS)
-    baseline = HfEngine(again(original), EngineRequest("demo", host, cache=folder / "cache"))
     run = RunDirectory.create(folder, {"suites": [suite.name], "plugins": []})
     for name, engine in engines(original, host, folder):
         cell = Cell(name, "demo", name)
-        measured = [("mc", "mc"), ("decode_ll", "mc"), ("gen", "gen")]
-        for evaluator, kind in [*measured, ("collapse", "")] if name in WRITING else measured:
+        for evaluator, kind in (("mc", "mc"), ("decode_ll", "mc"), ("gen", "gen")):
             tasks = [task for task in chosen if task.kind == kind]
             context = EvaluationContext(engine, suite, tasks, str(DATA_DIR), "embedded", num_fewshot=1, limit=LIMIT)
-            context.baseline = lambda: baseline
             context.task_done = partial(run.write_task, cell, evaluator)
             assert not host.get(EvaluatorRecord, evaluator).run(context).failures
         engine.close()
@@ -153,7 +148,6 @@ def verdicts(original, host, tmp_path_factory):
         ("without-r4", {"collapsed"}),
         ("dead", {"collapsed"}),
         ("one-sided", {"cache_path_fault"}),
-        ("kv2", {"dissociated", "cache_path_fault"}),
         ("rtn", {"uniform_damage", "collapsed"}),
         ("corrupting", {"dissociated"}),
     ],
@@ -161,3 +155,11 @@ def verdicts(original, host, tmp_path_factory):
 def test_each_fault_gets_its_verdict(verdicts, fault, expected):
     row = verdicts[fault]
     assert row["verdict"] in expected, row["evidence"]["reason"]
+
+
+def test_a_two_bit_cache_shows_in_the_decode_path_and_the_embedded_model_bears_it(verdicts):
+    """Prefill cannot see it, the decode path does; but this model's choices and short answers survive it."""
+    row = verdicts["kv2"]
+    assert row["evidence"]["decode"]["gap"] > 0.05
+    assert verdicts["rotated"]["evidence"]["decode"]["gap"] < 1e-4
+    assert row["verdict"] == "healthy"

@@ -1,14 +1,17 @@
 """Collapse of freely written texts: loops, word salad, another language, no end.
 
 The texts are those of `free`. Loops are seen in the text itself; word salad is not, so the unquantized model reads
-every text and its perplexity is compared with a band of its own: the lowest of its greedy texts to the highest of texts
-that it samples at temperature 1. Text above the band is nothing that it would write. Text below it is often a loop,
-which repeats what is likely, and is reported; it counts as degenerate only if it also repeats itself.
+every text and its perplexity is compared with two of its own: a band, from the lowest of its greedy texts to the
+highest of texts that it samples at temperature 1, and noise, the lowest of its greedy texts with their tokens shuffled.
+A text is word salad, and degenerate, if it is nearer to the noise than to the band, in the logarithm of the perplexity.
+Leaving the band alone is damage and is reported: text above it is worse than the model's own, text below it is often a
+loop.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +37,12 @@ class Band(NamedTuple):
 
     low: float
     high: float
+    noise: float
+
+    @property
+    def salad(self) -> float:
+        """Perplexity from which a text is nearer to noise than to the band."""
+        return math.sqrt(self.high * max(self.high, self.noise))
 
 
 def run_collapse(context: EvaluationContext) -> Evaluation:
@@ -41,8 +50,8 @@ def run_collapse(context: EvaluationContext) -> Evaluation:
 
     Metrics beside those of `free`: `distinct_1` and `distinct_3` (Li et al. 2016) of each text, `length_ratio` to the
     unquantized model's text, `language_drift` (share of 50-token windows in another language than the prompt's),
-    `teacher_perplexity`, `above_band` and `below_band`; `degenerate` counts text above the band, too. Over the whole
-    set: `set_distinct_1` to `3`, and the band.
+    `teacher_perplexity`, `above_band`, `below_band` and `salad`; `degenerate` counts salad, too. Over the whole set:
+    `set_distinct_1` to `3`, the band and the noise.
 
     Raises:
         UsageError: There is no baseline, or its engine does not show its distributions.
@@ -55,6 +64,7 @@ def run_collapse(context: EvaluationContext) -> Evaluation:
     band = band_of(
         [perplexity(reader, o, t) for o, t in zip(chosen, own, strict=True)],
         [perplexity(reader, o, t) for o, t in zip(chosen, sampled, strict=True)],
+        [perplexity(reader, o, shuffled(t, o.place)) for o, t in zip(chosen, own, strict=True)],
     )
     texts = write_texts(context.engine, chosen, context, TASK)
     samples = []
@@ -64,7 +74,7 @@ def run_collapse(context: EvaluationContext) -> Evaluation:
         samples += [row(opening, TASK, TASK, name, value, text) for name, value in values.items()]
     whole = [token for text in texts for token in tokens_of(text)]
     summary = {f"set_distinct_{n}": distinct(whole, n) for n in (1, 2, 3)}
-    summary |= {"band_low": band.low, "band_high": band.high}
+    summary |= {"band_low": band.low, "band_high": band.high, "noise": band.noise}
     results = scores(samples, context) + [score(TASK, TASK, name, [value], context) for name, value in summary.items()]
     context.task_done(TASK, samples, results)
     return Evaluation(samples, results)
@@ -79,11 +89,18 @@ def perplexity(reader: FollowingEngine, opening: Opening, text: Generation) -> f
     return math.exp(-float(chosen.mean()))
 
 
-def band_of(greedy: Sequence[float | None], sampled: Sequence[float | None]) -> Band:
-    """Return the band of a model's own texts: lowest greedy to highest sampled perplexity."""
+def shuffled(text: Generation, seed: int) -> Generation:
+    """Return a text with its tokens in another order."""
+    tokens = list(text.tokens)
+    random.Random(seed).shuffle(tokens)
+    return text._replace(tokens=tuple(tokens))
+
+
+def band_of(greedy: Sequence[float | None], sampled: Sequence[float | None], noise: Sequence[float | None]) -> Band:
+    """Return the band of a model's own texts, lowest greedy to highest sampled perplexity, and the lowest of noise."""
     low = min((value for value in greedy if value is not None), default=0.0)
     high = max((value for value in (*sampled, *greedy) if value is not None), default=math.inf)
-    return Band(low, high)
+    return Band(low, high, min((value for value in noise if value is not None), default=math.inf))
 
 
 def judge_text(
@@ -93,6 +110,7 @@ def judge_text(
     tokens = tokens_of(text)
     found = metrics_of(text)
     above = perplexity is not None and perplexity > band.high
+    salad = perplexity is not None and perplexity > band.salad
     found |= {
         "distinct_1": distinct(tokens, 1),
         "distinct_3": distinct(tokens, 3),
@@ -100,7 +118,8 @@ def judge_text(
         "teacher_perplexity": perplexity,
         "above_band": float(above),
         "below_band": float(perplexity is not None and perplexity < band.low),
-        "degenerate": float(bool(found["degenerate"]) or above),
+        "salad": float(salad),
+        "degenerate": float(bool(found["degenerate"]) or salad),
     }
     return found
 

@@ -83,12 +83,14 @@ def text(*tokens):
     return Generation("abc", tokens, "length")
 
 
-def test_text_above_the_band_is_degenerate_and_below_it_only_if_it_repeats():
-    band = Band(2.0, 10.0)
+def test_text_nearer_to_noise_is_degenerate_and_below_the_band_only_if_it_repeats():
+    band = Band(2.0, 10.0, 1000.0)
     varied, loop = text(*range(60)), text(*([5, 6] * 40))
     assert judge_text(varied, varied, 5.0, band)["degenerate"] == 0
-    salad = judge_text(varied, varied, 30.0, band)
-    assert (salad["above_band"], salad["degenerate"]) == (1, 1)
+    damaged = judge_text(varied, varied, 30.0, band)
+    assert (damaged["above_band"], damaged["salad"], damaged["degenerate"]) == (1, 0, 0)
+    salad = judge_text(varied, varied, 110.0, band)
+    assert (salad["above_band"], salad["salad"], salad["degenerate"]) == (1, 1, 1)
     bland = judge_text(varied, loop, 1.5, band)
     assert (bland["below_band"], bland["degenerate"]) == (1, 0)
     assert bland["length_ratio"] == 60 / 80
@@ -120,6 +122,7 @@ def test_collapse_of_a_model_that_reads_itself(make_context, make_engine):
     rows = {row.metric: row.value for row in found.results}
     assert rows["above_band"] == 0 and rows["length_ratio"] == 1
     assert 1 <= rows["band_low"] <= rows["teacher_perplexity"] <= rows["band_high"]
+    assert rows["noise"] > rows["band_low"]
     assert 0 < rows["set_distinct_1"] <= rows["set_distinct_2"] <= rows["set_distinct_3"] <= 1
     assert all(math.isfinite(value) for value in rows.values())
 
