@@ -70,7 +70,7 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def inference():
     with torch.inference_mode():
         yield

@@ -27,7 +27,7 @@ LETTERS = "ABCDEFGHIJKLM"
 DOSE = "dose"
 PLAIN = ("gptq", "rtn")
 """Methods without rotation for row D, the first that is installed."""
-CODEBOOKS = ("iq2", "quip", "qtip", "aqlm", "vptq")
+CODEBOOKS = ("quip_sharp", "qtip", "aqlm", "vptq", "iq2_xxs")
 """Codebook methods for row M, the first that is installed."""
 SHARED_OPTIONS = ("bits", "group_size")
 """Options that rows D and M take over, so that sizes are alike."""

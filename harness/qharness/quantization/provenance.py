@@ -47,6 +47,7 @@ class Meter:
         self.phases: dict[str, float] = {}
         self._last = time.monotonic()
         if self.is_gpu:
+            torch.cuda.init()
             torch.cuda.reset_peak_memory_stats(device)
 
     def lap(self, phase: str) -> None:

@@ -21,8 +21,8 @@ class MatrixLine(NamedTuple):
 
 def matrix_lines(comparison: Mapping[str, Any]) -> list[MatrixLine]:
     """Return the rows of a comparison's ablation matrix with verdict and summary; empty for another run."""
-    verdicts = {row["config"]: row["verdict"] for row in comparison["verdicts"]}
-    summaries = comparison["summary"]
+    verdicts = {row["config"]: row["verdict"] for row in comparison.get("verdicts", ())}
+    summaries = comparison.get("summary", {})
     return [
         MatrixLine(
             row["row"],

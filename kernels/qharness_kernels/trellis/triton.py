@@ -18,12 +18,12 @@ WIDTH = 4096
 
 @triton.jit
 def _forward(
-    inputs: Tensor,
-    values: Tensor,
-    ends: Tensor,
-    costs: Tensor,
-    minima: Tensor,
-    steps: int,
+    inputs,
+    values,
+    ends,
+    costs,
+    minima,
+    steps,
     VECTOR: tl.constexpr,
     BOUND: tl.constexpr,
     HEADS: tl.constexpr,
@@ -74,13 +74,13 @@ def _forward(
 
 @triton.jit
 def _backward(
-    inputs: Tensor,
-    values: Tensor,
-    minima: Tensor,
-    heads: Tensor,
-    found: Tensor,
-    steps: int,
-    left: int,
+    inputs,
+    values,
+    minima,
+    heads,
+    found,
+    steps,
+    left,
     VECTOR: tl.constexpr,
     HEADS: tl.constexpr,
     BRANCHES: tl.constexpr,

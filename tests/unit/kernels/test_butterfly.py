@@ -41,7 +41,7 @@ def test_orthogonal_and_inverted(n):
     dense = butterfly_dense(angles, skew, n)
     torch.testing.assert_close(dense @ dense.T, torch.eye(n, dtype=torch.float64), rtol=0, atol=1e-12)
     single = butterfly_transform(torch.eye(n), angles, skew)
-    torch.testing.assert_close(single @ single.T, torch.eye(n), rtol=0, atol=1e-6)
+    torch.testing.assert_close(single.double() @ single.double().T, torch.eye(n).double(), rtol=0, atol=1e-6)
     x = torch.randn(3, 2, n, generator=torch.Generator().manual_seed(1))
     y = butterfly_transform(x, angles, skew)
     torch.testing.assert_close(y, (x.double() @ dense.T).float(), rtol=1e-5, atol=1e-5)
