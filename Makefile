@@ -8,7 +8,7 @@ PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.tom
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # torch first and by its exact version, so that pip never looks at another build.
 TORCH := $(shell grep '^torch==' constraints.txt)
-LIMIT ?= 25
+LIMIT ?= 24
 # Two test processes of one thread each: torch threads of several processes wait for one another.
 ONE_THREAD := OMP_NUM_THREADS=1
 TWO_WORKERS := -n 2 --dist loadfile
