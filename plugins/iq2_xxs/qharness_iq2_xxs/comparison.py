@@ -133,7 +133,7 @@ def compare_model(arguments: argparse.Namespace, host: Host) -> None:
         texts = texts_of(arguments.text, host, SEED)()
         tokens = pack_corpus(texts, loaded.tokenizer, source=arguments.text, samples=16, length=512, seed=SEED).tokens
         print(f"unquantized: perplexity {perplexity(loaded, tokens):.4f}")
-    for label, encoder in encoders(arguments.library).items():
+    for label, encoder in encoders(arguments.ggml).items():
         errors: Mapping[str, list[tuple[float, float]]] = defaultdict(list)
         for name, (weight, hessian) in chosen.items():
             kind = types.kind(name, weight.shape[1])
@@ -158,7 +158,7 @@ def _library() -> Path:
 def main() -> None:
     """Compare on a model, or on random matrices without one."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--library", type=Path, help="shared library of llama.cpp; that of llama-cpp-python if absent")
+    parser.add_argument("--library", dest="ggml", type=Path, help="shared library of llama.cpp; that of llama-cpp-python if absent")
     parser.add_argument("--model", default="", help="model reference; random matrices without one")
     parser.add_argument("--hessians", default="", help="folder written by `qharness hessians`")
     parser.add_argument("--linears", default="*", help="pattern over module names")
@@ -166,11 +166,11 @@ def main() -> None:
     parser.add_argument("--text", default="", help="text source on which perplexity is measured")
     parser.add_argument("--rows", type=int, default=64, help="rows of the random matrices")
     arguments = parser.parse_args()
-    arguments.library = arguments.library or _library()
+    arguments.ggml = arguments.ggml or _library()
     if arguments.model:
         compare_model(arguments, Host())
     else:
-        compare_random(arguments.library, arguments.rows)
+        compare_random(arguments.ggml, arguments.rows)
 
 
 if __name__ == "__main__":
