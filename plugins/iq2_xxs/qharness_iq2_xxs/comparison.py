@@ -158,7 +158,8 @@ def _library() -> Path:
 def main() -> None:
     """Compare on a model, or on random matrices without one."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--library", dest="ggml", type=Path, help="shared library of llama.cpp; that of llama-cpp-python if absent")
+    text = "shared library of llama.cpp; that of llama-cpp-python if absent"
+    parser.add_argument("--library", dest="ggml", type=Path, help=text)
     parser.add_argument("--model", default="", help="model reference; random matrices without one")
     parser.add_argument("--hessians", default="", help="folder written by `qharness hessians`")
     parser.add_argument("--linears", default="*", help="pattern over module names")
