@@ -20,6 +20,7 @@ from qharness.models.loaded import LoadRequest
 from qharness.models.loading import load_model
 from qharness.quantization.base import ModelContext
 from qharness.records import EngineRecord, EvaluatorRecord, Suite
+from qharness.testing.prepared import mean_kl
 from qharness.transforms.attach import attach_transforms
 from qharness_demo import DATA_DIR
 from qharness_spinquant.options import Options
@@ -57,34 +58,26 @@ def rotate(model, tmp_path, **options):
     return changed, SpinQuant(Options(learn=False, **options)).prepare(changed, context)
 
 
-@torch.no_grad()
-def kl(reference, other, tokens):
-    """Return the mean divergence per token in nats, computed in float64."""
-    p = reference(tokens).logits.double().log_softmax(-1)
-    q = other(tokens).logits.double().log_softmax(-1)
-    return float((p.exp() * (p - q)).sum(-1).mean())
-
-
 def test_t0_rotated_unquantized_equals_the_original(original, tokens, host, tmp_path):
     changed, prepared = rotate(original.model, tmp_path)
     attach_transforms(changed, prepared.transforms, prepared.tensors, host)
-    assert kl(original.model, changed, tokens) < 1e-6
+    assert mean_kl(original.model, changed, tokens) < 1e-6
 
 
 def test_t0_stored_in_bfloat16(original, tokens, host, tmp_path):
     changed, prepared = rotate(original.model, tmp_path)
     changed.to(torch.bfloat16).to(torch.float32)
     attach_transforms(changed, prepared.transforms, prepared.tensors, host)
-    assert kl(original.model, changed, tokens) < 1e-3
+    assert mean_kl(original.model, changed, tokens) < 1e-3
 
 
 def test_t0_in_bfloat16_is_within_three_times_the_noise(original, tokens, host, tmp_path):
     half = copy.deepcopy(original.model).to(torch.bfloat16)
-    noise = kl(original.model, half, tokens)
+    noise = mean_kl(original.model, half, tokens)
     changed, prepared = rotate(original.model, tmp_path)
     changed.to(torch.bfloat16)
     attach_transforms(changed, prepared.transforms, prepared.tensors, host)
-    assert kl(original.model, changed, tokens) <= 3 * noise
+    assert mean_kl(original.model, changed, tokens) <= 3 * noise
 
 
 def test_t1_r3_changes_nothing_without_cache_quantization(original, tokens, host, tmp_path):
@@ -94,7 +87,7 @@ def test_t1_r3_changes_nothing_without_cache_quantization(original, tokens, host
     forced = [entry for entry in prepared.transforms if entry.id == "r3"]
     outcome = attach_transforms(rotated, forced, prepared.tensors, host, kv_bits=4)
     assert outcome.attached
-    assert kl(changed, rotated, tokens) < 1e-6
+    assert mean_kl(changed, rotated, tokens) < 1e-6
     prompt = tokens[:1, :32]
     greedy = {"max_new_tokens": 24, "do_sample": False, "use_cache": True, "pad_token_id": 1}
     assert torch.equal(changed.generate(prompt, **greedy), rotated.generate(prompt, **greedy))
@@ -144,7 +137,7 @@ def scores(reference, host):
 def test_t3_never_merged_r4_equals_no_had(original, tokens, host, tmp_path):
     without, prepared = rotate(original.model, tmp_path, no_had=True)
     assert not prepared.transforms
-    assert kl(original.model, without, tokens) < 1e-6
+    assert mean_kl(original.model, without, tokens) < 1e-6
 
 
 def test_t4_decode_path_equals_prefill(host):

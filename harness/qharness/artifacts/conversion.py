@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qharness.artifacts.install import linear_class, read_linears, read_tensors
 from qharness.artifacts.layout import CONFIG, MANIFEST
 from qharness.artifacts.tensorfiles import INDEX
-from qharness.artifacts.writer import write_weights
+from qharness.artifacts.writer import belongs, write_weights
 from qharness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,9 +74,4 @@ def write_converted(
 
 def unquantized_tensors(artifact: Artifact) -> dict[str, Tensor]:
     """Return every stored tensor that belongs to no quantized linear, by name."""
-
-    def is_plain(name: str) -> bool:
-        parts = name.split(".")
-        return not any(".".join(parts[:i]) in artifact.modules for i in range(1, len(parts)))
-
-    return read_tensors(item for item in artifact.stored.values() if is_plain(item.name))
+    return read_tensors(item for item in artifact.stored.values() if not belongs(item.name, artifact.modules))

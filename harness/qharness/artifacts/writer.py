@@ -149,10 +149,11 @@ def _other_tensors(model: PreTrainedModel, quantized: Mapping[str, QuantizedLine
                     "set tie_word_embeddings to False."
                 )
             state.pop(name, None)
-    return {name: tensor for name, tensor in state.items() if not _belongs(name, quantized)}
+    return {name: tensor for name, tensor in state.items() if not belongs(name, quantized)}
 
 
-def _belongs(name: str, modules: Mapping[str, Any]) -> bool:
+def belongs(name: str, modules: Mapping[str, Any]) -> bool:
+    """Return whether a tensor of that name lies in one of the modules."""
     parts = name.split(".")
     return any(".".join(parts[:i]) in modules for i in range(1, len(parts)))
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from qharness.engines.base import LikelihoodRequest
 from qharness.engines.following import FollowingEngine
 from qharness.errors import UsageError
@@ -92,30 +94,22 @@ def following(engine: object) -> FollowingEngine:
 
 def summary(steps: Sequence[Step]) -> dict[str, float | None]:
     """Return the metrics of one text from its positions."""
-    ordered = sorted(step.kl for step in steps)
+    kl = np.array([step.kl for step in steps])
     divergent = [place for place, step in enumerate(steps) if not step.is_same]
     first = divergent[0] if divergent else len(steps)
     found: dict[str, float | None] = {
-        "kl_mean": sum(ordered) / len(ordered),
-        "kl_median": quantile(ordered, 0.5),
-        "kl_p99": quantile(ordered, 0.99),
+        "kl_mean": float(kl.mean()),
+        "kl_median": float(np.median(kl)),
+        "kl_p99": float(np.quantile(kl, 0.99)),
         "same_top1": 1 - len(divergent) / len(steps),
         "divergent_share": len(divergent) / len(steps),
         "first_divergent": float(first) if divergent else None,
         "agreement": first / len(steps),
     }
     for low, high in POSITIONS:
-        here = [step.kl for step in steps[low - 1 : high]]
-        found[f"kl_at_{low}" if low == high else f"kl_at_{low}_{high}"] = sum(here) / len(here) if here else None
+        here = kl[low - 1 : high]
+        found[f"kl_at_{low}" if low == high else f"kl_at_{low}_{high}"] = float(here.mean()) if len(here) else None
     return found
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return a quantile of sorted values by linear interpolation."""
-    place = share * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
 def _batches(requests: Sequence[LikelihoodRequest], vocabulary: int) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from qharness.engines.base import Engine, Generation, GenerationRequest
 from qharness.evaluation.base import EvaluationContext
 from qharness.results.schema import Result, Sample
+from qharness.statistics.intervals import standard_error
 
 FEW = 20
 """Openings of the default run, five of each register; they stand first in the file."""
@@ -89,8 +90,6 @@ def row(opening: Opening, evaluator: str, task: str, metric: str, value: float |
 def score(evaluator: str, task: str, metric: str, values: Sequence[float], context: EvaluationContext) -> Result:
     """Return the mean of a metric over the texts that have it."""
     mean = sum(values) / len(values)
-    spread = sum((value - mean) ** 2 for value in values)
-    stderr = (spread / (len(values) - 1) / len(values)) ** 0.5 if len(values) > 1 else None
     return Result(
         evaluator=evaluator,
         suite=context.suite.name,
@@ -101,7 +100,7 @@ def score(evaluator: str, task: str, metric: str, values: Sequence[float], conte
         num_fewshot=0,
         n=len(values),
         value=mean,
-        stderr=stderr,
+        stderr=standard_error(values),
         data="",
     )
 

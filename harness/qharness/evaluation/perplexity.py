@@ -18,6 +18,7 @@ from qharness.engines.base import LikelihoodRequest
 from qharness.errors import MissingData, UsageError
 from qharness.evaluation.base import Evaluation, EvaluationContext
 from qharness.results.schema import Result, Sample
+from qharness.statistics.intervals import standard_error
 
 if TYPE_CHECKING:
     from qharness.host import Host
@@ -109,8 +110,7 @@ def measure(name: str, protocol: Protocol, context: EvaluationContext, host: Hos
         for place, (window, loss) in enumerate(zip(windows, losses, strict=True))
     ]  # fmt: skip
     mean = sum(losses) / len(losses)
-    spread = sum((loss - mean) ** 2 for loss in losses)
-    stderr = (spread / (len(losses) - 1) / len(losses)) ** 0.5 if len(losses) > 1 else None
+    stderr = standard_error(losses)
     perplexity = math.exp(min(mean, 700.0))
 
     def result(metric: str, value: float, error: float | None) -> Result:

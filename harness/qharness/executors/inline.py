@@ -10,16 +10,9 @@ R = TypeVar("R")
 
 
 class InlineExecutor:
-    """Runs every job in this process.
-
-    Args:
-        device: Device of the run.
-    """
+    """Runs every job in this process."""
 
     name = "inline"
-
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
 
     def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
         """Run the jobs lazily, in order."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from typing import TypeVar
@@ -136,7 +137,8 @@ def _begin(devices: Queue[str], threads: int, parent: int) -> None:
 
 def _warm_up() -> None:
     """Import what every job needs, in all workers at once, while the first job goes on in one of them."""
-    import transformers.models.auto.modeling_auto  # noqa: F401
+    for name in ("transformers.models.auto.modeling_auto", "lm_eval.evaluator"):
+        import_module(name)
 
 
 def _end_with(parent: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 from qharness.engines.base import Engine, EngineRequest
 from qharness.errors import QharnessError
@@ -12,14 +12,36 @@ from qharness.jobs.site import Site
 from qharness.records import EngineRecord
 
 
-class _Kept(NamedTuple):
-    identity: tuple[object, ...]
-    engine: Engine | None
-    error: QharnessError | None
+class _Kept:
+    """The engine that this process made last, and what for."""
+
+    def __init__(self) -> None:
+        self.identity: tuple[object, ...] = ()
+        self.engine: Engine | None = None
+        self.error: QharnessError | None = None
+
+    def get(self, identity: tuple[object, ...], create: Callable[[], Engine]) -> Engine:
+        """Return the engine of that identity, made if it is another one's; an error is raised again without a try."""
+        if identity != self.identity:
+            self.close()
+            self.identity = identity
+            try:
+                self.engine = create()
+            except QharnessError as error:
+                self.error = error
+        if self.engine is None:
+            assert self.error is not None
+            raise self.error
+        return self.engine
+
+    def close(self) -> None:
+        """Free the model, if there is one."""
+        if self.engine is not None:
+            self.engine.close()
+        self.identity, self.engine, self.error = (), None, None
 
 
-_kept: _Kept | None = None
-_baseline: _Kept | None = None
+_measured, _baseline = _Kept(), _Kept()
 
 
 def engine_for(site: Site, configuration: Configuration) -> Engine:
@@ -28,26 +50,8 @@ def engine_for(site: Site, configuration: Configuration) -> Engine:
     Raises:
         QharnessError: The model cannot be loaded; asked again, the same error without another try.
     """
-    global _kept
     identity = (site.run.path, site.plan.device, configuration)
-    if _kept is None or _kept.identity != identity:
-        close_engine()
-        try:
-            _kept = _Kept(identity, _create(site, configuration), None)
-        except QharnessError as error:
-            _kept = _Kept(identity, None, error)
-    if _kept.engine is None:
-        assert _kept.error is not None
-        raise _kept.error
-    return _kept.engine
-
-
-def close_engine() -> None:
-    """Free the model of this process, if there is one."""
-    global _kept
-    if _kept is not None and _kept.engine is not None:
-        _kept.engine.close()
-    _kept = None
+    return _measured.get(identity, lambda: _create(site, configuration))
 
 
 def baseline_for(site: Site) -> Engine:
@@ -56,22 +60,14 @@ def baseline_for(site: Site) -> Engine:
     Raises:
         QharnessError: It cannot be loaded.
     """
-    global _baseline
-    identity = (site.run.path, site.plan.device)
-    if _baseline is None or _baseline.identity != identity:
-        close_baseline()
-        original = Built(ArtifactSpec(BASELINE), site.plan.model, "")
-        _baseline = _Kept(identity, _create(site, Configuration(original)), None)
-    assert _baseline.engine is not None
-    return _baseline.engine
+    original = Configuration(Built(ArtifactSpec(BASELINE), site.plan.model, ""))
+    return _baseline.get((site.run.path, site.plan.device), lambda: _create(site, original))
 
 
-def close_baseline() -> None:
-    """Free the unquantized model of this process, if there is one."""
-    global _baseline
-    if _baseline is not None and _baseline.engine is not None:
-        _baseline.engine.close()
-    _baseline = None
+def close_engines() -> None:
+    """Free the models of this process."""
+    _measured.close()
+    _baseline.close()
 
 
 def _create(site: Site, configuration: Configuration) -> Engine:

@@ -206,14 +206,15 @@ def subject_of(plan: RunPlan, host: Host, built: Built) -> Subject:
     config = json.loads((Path(built.reference) / "config.json").read_text(encoding="utf-8"))
     layers = [layer_of(name) for name in config["quantization_config"]["modules"]]
     own = options_of(host, built.plugin)
+    chosen: Mapping[str, Any] = config["quantization_config"]["options"]
     return Subject(
         built.spec,
         built.transforms,
         int(config.get("num_hidden_layers") or 1 + max((n for n in layers if n is not None), default=0)),
         "no_had" in own,
         "learn" in own,
-        _other(PLAIN, plan, host, built),
-        _other(CODEBOOKS, plan, host, built),
+        _other(PLAIN, plan, host, built.plugin, chosen),
+        _other(CODEBOOKS, plan, host, built.plugin, chosen),
     )
 
 
@@ -222,19 +223,18 @@ def options_of(host: Host, plugin: str) -> set[str]:
     return {field.name for field in fields(host.get(QuantizerRecord, plugin).options)}
 
 
-def _other(names: Sequence[str], plan: RunPlan, host: Host, built: Built) -> ArtifactSpec | None:
-    """Return the first installed method of some names, with the options of the subject that both have."""
+def _other(
+    names: Sequence[str], plan: RunPlan, host: Host, subject: str, chosen: Mapping[str, Any]
+) -> ArtifactSpec | None:
+    """Return the first installed method of some names, with the subject's chosen options that both have."""
     for name in names:
-        if name == built.plugin:
+        if name == subject:
             continue
         try:
             known = options_of(host, name)
         except UnknownName:
             continue
-        mine: Mapping[str, Any] = json.loads((Path(built.reference) / "config.json").read_text(encoding="utf-8"))[
-            "quantization_config"
-        ]["options"]
-        shared = tuple((key, str(mine[key])) for key in SHARED_OPTIONS if key in mine and key in known)
+        shared = tuple((key, str(chosen[key])) for key in SHARED_OPTIONS if key in chosen and key in known)
         return ArtifactSpec(name, plan.seed, settings=shared if name in PLAIN else ())
     return None
 

@@ -10,7 +10,7 @@ from qharness.jobs.calibration import calibration_name
 from qharness.jobs.conclusion import conclude_run
 from qharness.jobs.conductor import Conductor
 from qharness.jobs.configurations import artifact_specs
-from qharness.jobs.engines import close_baseline, close_engine
+from qharness.jobs.engines import close_engines
 from qharness.jobs.evaluate import steps
 from qharness.jobs.plan import RunPlan
 from qharness.jobs.progress import Reporter
@@ -57,8 +57,7 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
         try:
             failed = Conductor(Site(plan, run, host, reporter), executor).through_all()
         finally:
-            close_engine()
-            close_baseline()
+            close_engines()
             executor.shutdown()
     report = conclude_run(run, host)
     run.finish()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qharness.errors import CorruptArtifact
-from qharness.quantization.linear import QuantizedLinear
+from qharness.quantization.linear import QuantizedLinear, check_shapes
 from qharness.quantization.packing import pack, unpack, words_for
 from qharness.rounding.grid import GridSpec, Scales
 
@@ -85,10 +85,7 @@ class GridLinear(QuantizedLinear):
             wanted["zeros"] = (rows, columns // group)
         if spec.get("g_idx"):
             wanted["g_idx"] = (columns,)
-        for name, shape in wanted.items():
-            found = tuple(tensors[name].shape) if name in tensors else None
-            if found != shape:
-                raise CorruptArtifact(f"Tensor '{name}' of a grid layer should have shape {shape}, found {found}.")
+        check_shapes(tensors, wanted, "a grid layer")
         if spec.get("g_idx") and tensors["g_idx"].bincount(minlength=columns // group).ne(group).any():
             raise CorruptArtifact(f"Tensor 'g_idx' of a grid layer should name each group {group} times.")
         self = cls.__new__(cls)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from qharness.distillation.slots import Slot, parameter_slot, tensor_slot
+from qharness.distillation.training import Schedule
 from qharness.quantization.base import Prepared
 from qharness.quantization.seeding import seed_of
+from qharness.rotation.matrices import is_known
 from qharness.transforms.contract import TransformEntry, hadamard_entry
-from qharness_kernels.hadamard import factor, hadamard_transform
+from qharness_kernels.hadamard import hadamard_transform
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from qharness.models.architecture import Architecture
     from qharness.quantization.base import BlockContext, HessianMap
+    from qharness.quantization.incoherence_options import IncoherenceOptions
 
 TRANSFORM = "rht"
 
@@ -47,18 +50,10 @@ def hadamard_block(size: int, wanted: int = 0) -> int | None:
     Returns:
         The wanted block, or the largest divisor of the size of which a Hadamard matrix can be made.
     """
-    if wanted and size % wanted == 0 and _is_known(wanted):
+    if wanted and size % wanted == 0 and is_known(wanted):
         return wanted if wanted < size else None
-    largest = next(n for n in range(size, 0, -1) if size % n == 0 and _is_known(n))
+    largest = next(n for n in range(size, 0, -1) if size % n == 0 and is_known(n))
     return largest if largest < size else None
-
-
-def _is_known(size: int) -> bool:
-    try:
-        factor(size)
-    except ValueError:
-        return False
-    return True
 
 
 def random_signs(size: int, seed: int, name: str) -> Tensor:
@@ -141,6 +136,15 @@ def process_model(
                 )
     mapping = _hessian_map(architecture, tensors, block, device)
     return Prepared(transforms=entries, hessian_map=mapping, tensors=tensors)
+
+
+def schedules(options: IncoherenceOptions) -> tuple[Schedule | None, Schedule | None]:
+    """Return the schedules of fine-tuning within blocks and end to end, each None where it has no epochs."""
+    within, whole = (
+        Schedule(epochs, options.batch, options.accumulate) if epochs else None
+        for epochs in (options.epochs, options.whole_epochs)
+    )
+    return within, whole
 
 
 def tunable(block: nn.Module, context: BlockContext, *, weights: float, signs: float) -> list[Slot]:

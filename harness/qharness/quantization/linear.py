@@ -10,6 +10,25 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from qharness.errors import CorruptArtifact
+
+
+def check_shapes(tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], layer: str) -> None:
+    """Check the tensors of a layer that is read back.
+
+    Args:
+        tensors: By name.
+        wanted: Shape of each that must be there.
+        layer: What the layer is called in the message, for example `a grid layer`.
+
+    Raises:
+        CorruptArtifact: One is missing or has another shape.
+    """
+    for name, shape in wanted.items():
+        found = tuple(tensors[name].shape) if name in tensors else None
+        if found != shape:
+            raise CorruptArtifact(f"Tensor '{name}' of {layer} should have shape {shape}, found {found}.")
+
 
 class QuantizedLinear(nn.Module, abc.ABC):
     """A linear layer y = x W^T + b whose weight is stored in a method's own tensors.

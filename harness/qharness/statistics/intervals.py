@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from statistics import NormalDist, stdev
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Interval:
     def excludes(self, value: float) -> bool:
         """Whether the value lies outside of the interval."""
         return value < self.low or value > self.high
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Return the standard error of the mean of independent values, or None for fewer than two."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def normal_quantile(probability: float) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from qharness.errors import MissingTransform, UsageError
 from qharness.transforms.contract import MapSpec, TransformEntry
 from qharness.transforms.fingerprint import fingerprint
-from qharness.transforms.hadamard import factor_sha256
+from qharness.transforms.hadamard import check_factor, factor_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,18 +37,11 @@ class AcrossHeads:
     """
 
     def __init__(self, entry: TransformEntry, tensors: Mapping[str, Tensor]) -> None:
-        from qharness_kernels.hadamard import factor
-
         spec = entry.map
         self.entry, self.heads = entry, spec.block or 0
         if spec.type != TYPE or spec.normalisation != "orthonormal" or spec.signs or spec.parameters:
             raise MissingTransform(f"its map of type '{spec.type}' is no plain map of type '{TYPE}'")
-        try:
-            split = factor(self.heads)
-        except ValueError as error:
-            raise MissingTransform(str(error).rstrip(".")) from error
-        if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
-            raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
+        check_factor(spec)
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""

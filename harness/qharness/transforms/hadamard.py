@@ -28,6 +28,22 @@ def factor_sha256(order: int) -> str:
     return hashlib.sha256(hadamard_matrix(order).contiguous().numpy().tobytes()).hexdigest()
 
 
+def check_factor(spec: MapSpec) -> None:
+    """Check that the Hadamard matrix of a map, of the order of its blocks, is the one that is generated here.
+
+    Raises:
+        MissingTransform: It is another one, or there is none of that order.
+    """
+    from qharness_kernels.hadamard import factor
+
+    try:
+        split = factor(spec.block or spec.size)
+    except ValueError as error:
+        raise MissingTransform(str(error).rstrip(".")) from error
+    if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
+        raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
+
+
 def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
     """Return the map of a contract entry, acting on the last dimension.
 
@@ -37,7 +53,11 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
     Raises:
         MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
     """
-    maps = hadamard_maps(spec, tensors)
+    return joined(hadamard_maps(spec, tensors))
+
+
+def joined(maps: Mapping[str, Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """Return the one map, or the weighted sum of several."""
     return next(iter(maps.values())) if len(maps) == 1 else WeightedSum(maps)
 
 
@@ -49,16 +69,9 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
     Raises:
         MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
     """
-    from qharness_kernels.hadamard import factor
-
     if spec.type != "hadamard":
         raise MissingTransform(f"its map is of type '{spec.type}', not 'hadamard'")
-    try:
-        split = factor(spec.block or spec.size)
-    except ValueError as error:
-        raise MissingTransform(str(error).rstrip(".")) from error
-    if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
-        raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
+    check_factor(spec)
     is_transposed = bool(spec.parameters.get("transposed", False))
     if spec.signs is None:
         return {"": SignedHadamard(spec.block, is_transposed)}
@@ -156,7 +169,7 @@ class HadamardTransform:
     def __init__(self, entry: TransformEntry, tensors: Mapping[str, Tensor]) -> None:
         self.entry = entry
         self._maps = hadamard_maps(entry.map, tensors)
-        self._map = hadamard_map(entry.map, tensors)
+        self._map = joined(self._maps)
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x; where each module has its own, their sum (fingerprint)."""

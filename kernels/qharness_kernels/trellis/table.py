@@ -18,7 +18,6 @@ def gaussian_table(lut_bits: int = LUT_BITS) -> Tensor:
 
     An additive sequence fills the unit square, the inverse normal distribution function maps it to the plane, and the
     whole is scaled to the standard deviation sqrt(1 - 2^-4) of the best reproduction of normal numbers at two bits.
-    Distortion measured: no larger than with centroids of k-means, of which it needs none.
 
     Args:
         lut_bits: Base-2 logarithm of the rows.

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from qharness.errors import CorruptArtifact
-from qharness.quantization.linear import QuantizedLinear
+from qharness.quantization.linear import QuantizedLinear, check_shapes
 from qharness.quantization.packing import pack, unpack, words_for
 from qharness_aqlm.scheme import Scheme
 from qharness_kernels.codebook import decode_additive
@@ -62,10 +61,7 @@ class AdditiveLinear(QuantizedLinear):
             "codebooks": (scheme.codebooks, 2**scheme.bits, scheme.group),
             "scales": (rows,),
         }
-        for name, shape in wanted.items():
-            found = tuple(tensors[name].shape) if name in tensors else None
-            if found != shape:
-                raise CorruptArtifact(f"Tensor '{name}' of an AQLM layer should have shape {shape}, found {found}.")
+        check_shapes(tensors, wanted, "an AQLM layer")
         self = cls.__new__(cls)
         self._fill(tensors, spec["in_features"])
         return self

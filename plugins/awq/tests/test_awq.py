@@ -10,7 +10,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from qharness.artifacts.digest import model_digest
 from qharness.calibration.corpus import Corpus
-from qharness.calibration.moments import SecondMoment
 from qharness.calibration.store import collect_hessians
 from qharness.errors import MissingData
 from qharness.host import Host
@@ -20,6 +19,7 @@ from qharness.quantization.base import LinearContext, ModelContext
 from qharness.quantization.pipeline import quantize_model
 from qharness.records import QuantizerRecord
 from qharness.rounding.grid import GridSpec
+from qharness.testing.prepared import assert_maps_hessians, make_uneven
 from qharness.testing.problems import make_problem
 from qharness_awq.options import Options
 from qharness_awq.places import Place, fold, places
@@ -44,15 +44,11 @@ def _model(kv_heads=2, bias=True):
         tie_word_embeddings=True,
     )
     model = LlamaForCausalLM(config).eval()
+    make_uneven(model)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name:
-                parameter.uniform_(0.3, 2.0)
                 parameter[::16] *= 12
-            elif name.endswith("bias"):
-                parameter.normal_(0, 0.3)
-            else:
-                parameter.mul_(4)
     return model
 
 
@@ -95,25 +91,7 @@ def test_prepared_model_is_the_original_with_the_mapped_hessians():
     assert torch.allclose(_logits(changed), _logits(model), atol=2e-3)
     ratios = prepared.notes["error_ratio"].values()
     assert len(ratios) == 8 and max(ratios) <= 1 and sum(ratios) / 8 < 0.9
-    names = architecture_of(model.config)
-    linears = [f"model.layers.{i}.{n}" for i in range(2) for s in names.stages() for n in s]
-    original, scaled = _moments(model, linears), _moments(changed, linears)
-    for name in linears:
-        mapped = prepared.hessian_map(name, original[name])
-        assert torch.allclose(mapped, scaled[name], rtol=1e-3, atol=1e-4 * float(scaled[name].diagonal().max())), name
-
-
-def _moments(model, names):
-    found = {name: SecondMoment() for name in names}
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: found[name].add(args[0]))
-        for name in names
-    ]
-    with torch.no_grad():
-        model(TOKENS)
-    for handle in handles:
-        handle.remove()
-    return {name: moment.mean() for name, moment in found.items()}
+    assert_maps_hessians(prepared, model, changed, TOKENS)
 
 
 def test_stored_hessians_give_the_same_scales_as_text(tmp_path):

@@ -142,10 +142,10 @@ def test_damaged_and_foreign_checkpoints_are_named(host, tmp_path):
     save_file({k: v for k, v in tensors.items() if k != norm}, out / "model.safetensors")
     with pytest.raises(CorruptArtifact, match="input_layernorm"):
         _logits(out, host)
+    with pytest.raises(UsageError, match="no runtime transforms"):
+        load_model(LoadRequest(reference=str(out), host=host, ablate=("r4",)))
     config = json.loads((out / "config.json").read_text())
     config["quantization_config"]["checkpoint_format"] = "marlin"
     (out / "config.json").write_text(json.dumps(config))
     with pytest.raises(UnsupportedArchitecture, match="marlin"):
         _logits(out, host)
-    with pytest.raises(UsageError, match="without runtime transforms"):
-        load_model(LoadRequest(reference=str(out), host=host, ablate=("r4",)))

@@ -3,46 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from qharness import hookimpl
+from qharness.artifacts.public import section_of
+from qharness.declare import calling, imported
 from qharness.records import LoaderRecord, QuantizerRecord
 from qharness_qtip.options import Options
 
-if TYPE_CHECKING:
-    from qharness.models.loaded import LoadedModel, LoadRequest
-    from qharness.quantization.base import Quantizer
-    from qharness.quantization.linear import QuantizedLinear
 
-
-def _create(options: Options) -> Quantizer:
-    from qharness_qtip.quantizer import Qtip
-
-    return Qtip(options)
-
-
-def _linear() -> type[QuantizedLinear]:
-    from qharness_qtip.linear import TrellisLinear
-
-    return TrellisLinear
-
-
-def _claims(reference: str) -> bool:
-    from qharness_qtip.claims import claims
-
-    return claims(reference)
-
-
-def _load(request: LoadRequest) -> LoadedModel:
-    from qharness_qtip.loading import load_public
-
-    return load_public(request)
+def claims(reference: str) -> bool:
+    """Return whether a reference is a folder of this method's authors."""
+    return section_of(reference, "quip_params").get("codebook") == "bitshift"
 
 
 @hookimpl
 def qharness_loaders() -> Iterable[LoaderRecord]:
     """Offer the published checkpoints of QTIP."""
-    yield LoaderRecord("qtip", "Published QTIP checkpoints (quip_params), dense", _claims, _load, priority=10)
+    yield LoaderRecord(
+        "qtip",
+        "Published QTIP checkpoints (quip_params), dense",
+        claims,
+        calling("qharness_qtip.loading:load_public"),
+        priority=10,
+    )
 
 
 @hookimpl
@@ -53,8 +36,8 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         summary="Randomized Hadamards and a tail-biting trellis code with LDLQ",
         paper="Tseng et al., QTIP, arXiv 2406.11235",
         options=Options,
-        create=_create,
-        linear=_linear,
+        create=calling("qharness_qtip.quantizer:Qtip"),
+        linear=imported("qharness_qtip.linear:TrellisLinear"),
         needs="hessian",
         order="independent",
         architectures=("llama", "mistral"),

@@ -8,8 +8,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
-from qharness.errors import CorruptArtifact
-from qharness.quantization.linear import QuantizedLinear
+from qharness.quantization.linear import QuantizedLinear, check_shapes
 from qharness_kernels.trellis import Trellis, decode_states, unpack_states
 from qharness_qtip.tiles import TILE, TileOrder, from_sequences
 
@@ -67,10 +66,7 @@ class TrellisLinear(QuantizedLinear):
         }
         if spec["lut_bits"]:
             wanted["lut"] = (1 << spec["lut_bits"], trellis.vector)
-        for name, shape in wanted.items():
-            found = tuple(tensors[name].shape) if name in tensors else None
-            if found != shape:
-                raise CorruptArtifact(f"Tensor '{name}' of a trellis layer should have shape {shape}, found {found}.")
+        check_shapes(tensors, wanted, "a trellis layer")
         payload, scale, lut, bias = (tensors.get(name) for name in BUFFERS)
         return cls(cast(Tensor, payload), cast(Tensor, scale), trellis, spec["code"], lut, spec["order"], bias)
 

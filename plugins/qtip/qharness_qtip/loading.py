@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from qharness.artifacts.tensorfiles import weight_files
-from qharness.errors import CorruptArtifact, UnsupportedArchitecture, UsageError
-from qharness.models.architecture import ARCHITECTURES
-from qharness.models.dense import dense_model
-from qharness.models.hub import torch_dtype
+from qharness.artifacts.public import section_of
+from qharness.errors import CorruptArtifact, UnsupportedArchitecture
+from qharness.models.dense import load_dense
 from qharness_kernels.hadamard.public import public_hadamard
 from qharness_kernels.trellis import Trellis
 from qharness_qtip.linear import TrellisLinear
@@ -22,8 +19,11 @@ from qharness_qtip.public import from_public, has_kernel_layout
 from qharness_qtip.tiles import TILE
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from qharness.models.loaded import LoadedModel, LoadRequest
 
+SECTION = "quip_params"
 CODES = {"quantlut_sym": "hyb", "1mad": "1mad", "3inst": "3inst"}
 """Our names by `decode_mode`."""
 
@@ -36,31 +36,14 @@ def load_public(request: LoadRequest) -> LoadedModel:
         UnsupportedArchitecture: The model is no Llama or Mistral, or its code or tiles are not known.
         UsageError: Transforms are to be ablated: they are folded into the dense weights.
     """
-    from safetensors.torch import load_file
-    from transformers import AutoConfig
-
-    if request.ablate:
-        raise UsageError(f"{request.reference} is loaded with its transforms folded in; drop `--ablate`.")
     folder = Path(request.reference).expanduser()
-    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if raw.get("model_type") not in ARCHITECTURES:
-        raise UnsupportedArchitecture(
-            f"{folder} has the architecture '{raw.get('model_type')}'; llama and mistral are read."
-        )
-    config = AutoConfig.for_model(
-        **{key: value for key, value in raw.items() if key not in ("quip_params", "auto_map")}
-    )
-    named = torch_dtype(request.dtype)
-    dtype = named if isinstance(named, torch.dtype) else torch.float16
-    stored = {name: tensor for path in weight_files(folder) for name, tensor in load_file(path).items()}
-    owners = {name.rpartition(".")[0] for name in stored if name.endswith(".trellis")}
-    state = {name: tensor.to(dtype) for name, tensor in stored.items() if name.rpartition(".")[0] not in owners}
-    for owner in sorted(owners):
-        own = {name.rpartition(".")[2]: tensor for name, tensor in stored.items() if name.rpartition(".")[0] == owner}
-        state[f"{owner}.weight"] = public_weight(own, raw["quip_params"], owner).to(dtype)
-    return dense_model(
-        request, config, state, dtype, f"The weights come from a published QTIP checkpoint: {folder.name}."
-    )
+    params = section_of(folder, SECTION)
+
+    def decode(name: str, tensors: Mapping[str, Tensor], _: PretrainedConfig) -> Mapping[str, Tensor]:
+        return {f"{name}.weight": public_weight(tensors, params, name)}
+
+    notice = f"The weights come from a published QTIP checkpoint: {folder.name}."
+    return load_dense(request, SECTION, "trellis", decode, notice)
 
 
 def public_weight(tensors: Mapping[str, Tensor], params: Mapping[str, Any], name: str) -> Tensor:

@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from qharness.declare import option
+from qharness.quantization.incoherence_options import IncoherenceOptions
 
 STATE_BITS, CPU_STATE_BITS = 16, 12
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
-class Options:
+class Options(IncoherenceOptions):
     """Options of QTIP; the defaults are the published two-bit recipe, with a searched scale.
 
     Raises:
         ValueError: The numbers make no trellis.
     """
 
-    bits: int = _option(2, "Bits per weight: 2, 3 or 4.")
-    code: Literal["hyb", "3inst", "1mad", "mul1"] = _option(
+    bits: int = option(2, "Bits per weight: 2, 3 or 4.")
+    code: Literal["hyb", "3inst", "1mad", "mul1"] = option(
         "hyb", "What a state stands for: hyb (a table, two weights a step) or a computed number."
     )
-    L: int = _option(0, "Bits of a state: 16 is the method, fewer are faster and worse; 0 is 16 on a GPU, else 12.")
-    window: int = _option(256, "Weights around a tile's seam that the first search runs over; 256 is the whole tile.")
-    scale: float = _option(
+    L: int = option(0, "Bits of a state: 16 is the method, fewer are faster and worse; 0 is 16 on a GPU, else 12.")
+    window: int = option(256, "Weights around a tile's seam that the first search runs over; 256 is the whole tile.")
+    scale: float = option(
         0.0,
         "Root mean square of the code over that of the weights, 0.9 for the authors; 0 searches it per matrix.",
     )
-    iterations: int = _option(1, "Passes of coordinate descent after LDLQ; the authors' code has none.")
-    refit: bool = _option(True, "Refit the scale by least squares after rounding.")
-    damping: float = _option(0.01, "Added to the Hessian's diagonal, as a fraction of its mean.")
-    hadamard_block: int = _option(0, "Block of the Hadamards, for example 128; 0 is one block wherever one is known.")
-    epochs: int = _option(0, "Epochs of fine-tuning within each block; 0 does none, the authors use 5.")
-    weight_rate: float = _option(5e-5, "Learning rate of the weights that are not quantized yet.")
-    sign_rate: float = _option(5e-4, "Learning rate of the sign vectors.")
-    table_rate: float = _option(5e-5, "Learning rate of the tables of hyb; 0 keeps them.")
-    whole_epochs: int = _option(0, "Epochs of fine-tuning end to end; 0 does none, the authors use 4.")
-    whole_weight_rate: float = _option(1e-5, "Its learning rate of the head, where that is not tied.")
-    whole_sign_rate: float = _option(1e-4, "Its learning rate of the sign vectors.")
-    whole_table_rate: float = _option(1e-5, "Its learning rate of the tables of hyb; 0 keeps them.")
-    batch: int = _option(4, "Samples per batch of the fine-tuning.")
-    accumulate: int = _option(2, "Batches per step of its optimizer.")
-    hessians: Literal["store", "sequential"] = _option(
-        "store", "Hessians of the original model; or sequential, behind the quantized blocks."
-    )
+    iterations: int = option(1, "Passes of coordinate descent after LDLQ; the authors' code has none.")
+    refit: bool = option(True, "Refit the scale by least squares after rounding.")
+    table_rate: float = option(5e-5, "Learning rate of the tables of hyb; 0 keeps them.")
+    whole_table_rate: float = option(1e-5, "Its learning rate of the tables of hyb; 0 keeps them.")
 
     def __post_init__(self) -> None:
         if self.bits not in (2, 3, 4):

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qharness.distillation.slots import Slot, buffer_slot
-from qharness.distillation.training import Schedule
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
-from qharness.quantization.incoherence import process_model, tunable, tunable_whole
+from qharness.quantization.incoherence import process_model, schedules, tunable, tunable_whole
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.scale import search_scale
@@ -44,12 +43,8 @@ class Qtip:
         self.lut = gaussian_table() if options.code == "hyb" else None
         # The published kernels read HYB tiles in the order of tensor-core fragments, others row by row.
         self.order: TileOrder = "fragment" if options.code == "hyb" else "rows"
-        self.tuning = self._schedule(options.epochs)
-        self.whole_tuning = self._schedule(options.whole_epochs)
+        self.tuning, self.whole_tuning = schedules(options)
         self._codes: dict[tuple[int, str], TrellisCode] = {}
-
-    def _schedule(self, epochs: int) -> Schedule | None:
-        return Schedule(epochs, self.options.batch, self.options.accumulate) if epochs else None
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""

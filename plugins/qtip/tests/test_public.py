@@ -17,7 +17,7 @@ from qharness.host import Host
 from qharness.models.loaded import LoadRequest
 from qharness_kernels.hadamard.public import public_hadamard
 from qharness_kernels.trellis import Trellis, gaussian_table
-from qharness_qtip.claims import claims
+from qharness_qtip import claims
 from qharness_qtip.linear import TrellisLinear
 from qharness_qtip.loading import load_public, public_weight
 from qharness_qtip.public import from_public, to_public

@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from qharness import hookimpl
+from qharness.declare import calling, imported
 from qharness.records import QuantizerRecord
 from qharness_quarot.options import Options
-
-if TYPE_CHECKING:
-    from qharness.quantization.base import Quantizer
-    from qharness.quantization.linear import QuantizedLinear
-
-
-def _create(options: Options) -> Quantizer:
-    from qharness_quarot.quantizer import QuaRot
-
-    return QuaRot(options)
-
-
-def _linear() -> type[QuantizedLinear]:
-    from qharness.quantization.grid_linear import GridLinear
-
-    return GridLinear
 
 
 @hookimpl
@@ -34,8 +18,8 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         summary="Random Hadamard rotations, online Hadamards before o_proj and down_proj, and GPTQ",
         paper="Ashkboos et al., QuaRot, arXiv 2404.00456",
         options=Options,
-        create=_create,
-        linear=_linear,
+        create=calling("qharness_quarot.quantizer:QuaRot"),
+        linear=imported("qharness.quantization.grid_linear:GridLinear"),
         needs="hessian",
         order="independent",
         architectures=("llama", "mistral"),

@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
-from qharness.calibration.moments import SecondMoment
 from qharness.errors import MissingTransform, UnsupportedArchitecture
 from qharness.host import Host
 from qharness.models.architecture import architecture_of
 from qharness.quantization.base import ModelContext
+from qharness.testing.prepared import assert_maps_hessians, make_uneven, mean_kl
 from qharness.transforms.attach import attach_transforms
 from qharness_quarot.options import Options
 from qharness_quarot.quantizer import QuaRot
@@ -49,14 +49,7 @@ def _model(shape, **changes):
     config, kind, extra = SHAPES[shape]
     torch.manual_seed(0)
     model = kind(config(**{**SMALL, **extra, **changes})).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name:
-                parameter.uniform_(0.3, 2.0)
-            elif name.endswith("bias"):
-                parameter.normal_(0, 0.3)
-            else:
-                parameter.mul_(4)
+    make_uneven(model)
     return model
 
 
@@ -66,13 +59,6 @@ TOKENS = torch.randint(0, 96, (6, 24), generator=torch.Generator().manual_seed(1
 def _prepare(model, **options):
     context = ModelContext(architecture_of(model.config), TOKENS, 0, "cpu", None, lambda *_: None)
     return QuaRot(Options(**options)).prepare(model, context)
-
-
-def _kl(original, changed):
-    with torch.no_grad():
-        p = original(TOKENS).logits.double().log_softmax(-1)
-        q = changed(TOKENS).logits.double().log_softmax(-1)
-    return float((p.exp() * (p - q)).sum(-1).mean())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -86,7 +72,7 @@ def test_rotated_model_is_the_original(host, shape, options):
     assert [transform.entry.id for transform in outcome.attached] == expected
     assert outcome.not_needed == ("r3",)
     assert not torch.allclose(changed.model.layers[0].mlp.up_proj.weight, model.model.layers[0].mlp.up_proj.weight)
-    assert _kl(model, changed) < 1e-6
+    assert mean_kl(model, changed, TOKENS) < 1e-6
 
 
 def test_r3_is_needed_with_a_quantized_cache_and_changes_nothing_by_itself(host):
@@ -95,7 +81,7 @@ def test_r3_is_needed_with_a_quantized_cache_and_changes_nothing_by_itself(host)
     prepared = _prepare(changed, across_heads=False)
     outcome = attach_transforms(changed, prepared.transforms, {}, host, kv_bits=4)
     assert [transform.entry.id for transform in outcome.attached] == ["r4", "r3", "r3"]
-    assert _kl(model, changed) < 1e-6
+    assert mean_kl(model, changed, TOKENS) < 1e-6
 
 
 @pytest.mark.parametrize("without", ["across_heads", "r4"])
@@ -108,7 +94,7 @@ def test_without_an_online_hadamard_it_is_another_model(host, without):
         attach_transforms(changed, entries, {}, Host(blocked=("builtin",)))
     outcome = attach_transforms(changed, prepared.transforms, {}, host, ablate=(without.upper(),))
     assert outcome.ablated == (without,)
-    assert _kl(model, changed) > 0.02
+    assert mean_kl(model, changed, TOKENS) > 0.02
 
 
 def test_hessian_map_is_the_hessian_of_the_prepared_model(host):
@@ -116,25 +102,7 @@ def test_hessian_map_is_the_hessian_of_the_prepared_model(host):
     changed = copy.deepcopy(model)
     prepared = _prepare(changed)
     attach_transforms(changed, prepared.transforms, {}, host)
-    names = architecture_of(model.config)
-    linears = [f"model.layers.{i}.{n}" for i in range(3) for s in names.stages() for n in s]
-    original, rotated = _moments(model, linears), _moments(changed, linears)
-    for name in linears:
-        mapped = prepared.hessian_map(name, original[name])
-        assert torch.allclose(mapped, rotated[name], rtol=1e-3, atol=1e-4 * float(rotated[name].diagonal().max())), name
-
-
-def _moments(model, names):
-    found = {name: SecondMoment() for name in names}
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: found[name].add(args[0]))
-        for name in names
-    ]
-    with torch.no_grad():
-        model(TOKENS)
-    for handle in handles:
-        handle.remove()
-    return {name: moment.mean() for name, moment in found.items()}
+    assert_maps_hessians(prepared, model, changed, TOKENS)
 
 
 def test_nine_heads_are_refused_with_the_way_out(host):
@@ -146,7 +114,7 @@ def test_nine_heads_are_refused_with_the_way_out(host):
         assert torch.equal(kept, parameter), name
     prepared = _prepare(changed, across_heads=False)
     attach_transforms(changed, prepared.transforms, {}, host)
-    assert _kl(model, changed) < 1e-6
+    assert mean_kl(model, changed, TOKENS) < 1e-6
 
 
 def test_sizes_without_a_hadamard_matrix_name_a_block_that_works(host):

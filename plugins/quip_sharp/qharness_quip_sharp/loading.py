@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from qharness.artifacts.tensorfiles import weight_files
-from qharness.errors import CorruptArtifact, UnsupportedArchitecture, UsageError
-from qharness.models.architecture import ARCHITECTURES, head_dim_of
-from qharness.models.dense import dense_model
-from qharness.models.hub import torch_dtype
+from qharness.artifacts.public import section_of
+from qharness.errors import CorruptArtifact, UnsupportedArchitecture
+from qharness.models.architecture import head_dim_of
+from qharness.models.dense import load_dense
 from qharness_quip_sharp.public import public_weight
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PretrainedConfig
 
     from qharness.models.loaded import LoadedModel, LoadRequest
 
+SECTION = "quip_params"
 VERSION = 1
 FUSED = {"self_attn.qkv_proj": ("q_proj", "k_proj", "v_proj"), "mlp.upgate_proj": ("up_proj", "gate_proj")}
 
@@ -33,62 +31,37 @@ def load_public(request: LoadRequest) -> LoadedModel:
         UnsupportedArchitecture: The model is no Llama or Mistral, or uses options that were withdrawn.
         UsageError: Transforms are to be ablated: they are folded into the dense weights.
     """
-    from transformers import AutoConfig
-
-    if request.ablate:
-        raise UsageError(f"{request.reference} is loaded with its transforms folded in; drop `--ablate`.")
     folder = Path(request.reference).expanduser()
-    raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    params = raw["quip_params"]
-    _check(folder, raw)
-    config = AutoConfig.for_model(
-        **{key: value for key, value in raw.items() if key not in ("quip_params", "auto_map")}
-    )
-    named = torch_dtype(request.dtype)
-    dtype = named if isinstance(named, torch.dtype) else torch.float16
-    state = _dense(_read(folder), config, float(params.get("resid_scale_override", -1)), dtype)
+    params = section_of(folder, SECTION)
+    _check(folder, params)
+    residual_scale = float(params.get("resid_scale_override", -1))
+
+    def decode(name: str, tensors: Mapping[str, Tensor], config: PretrainedConfig) -> Mapping[str, Tensor]:
+        return _unfused(name, tensors, config, public_weight(tensors, name, residual_scale))
+
     notice = f"The weights come from a public QuIP# checkpoint ({params['codebook']}): {folder.name}."
-    return dense_model(request, config, state, dtype, notice)
+    return load_dense(request, SECTION, "Qidxs", decode, notice)
 
 
-def _check(folder: Path, raw: dict[str, Any]) -> None:
-    params = raw["quip_params"]
-    if raw.get("model_type") not in ARCHITECTURES:
-        raise UnsupportedArchitecture(
-            f"{folder} has the architecture '{raw.get('model_type')}'; llama and mistral are read."
-        )
+def _check(folder: Path, params: Mapping[str, Any]) -> None:
     if params["codebook"] == "E8P12" and params.get("codebook_version", VERSION) != VERSION:
         raise CorruptArtifact(f"{folder} has version {params['codebook_version']} of E8P12; {VERSION} is read.")
     if params.get("rescale_WH") or params.get("lora_rank"):
         raise UnsupportedArchitecture(f"{folder} uses rescale_WH or lora_rank, which public checkpoints no longer do.")
 
 
-def _read(folder: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return {name: tensor for path in weight_files(folder) for name, tensor in load_file(path).items()}
-
-
-def _dense(
-    stored: dict[str, Tensor], config: PretrainedConfig, residual_scale: float, dtype: torch.dtype
-) -> dict[str, Tensor]:
-    owners = {name.rpartition(".")[0] for name in stored if name.endswith(".Qidxs")}
-    state = {name: tensor.to(dtype) for name, tensor in stored.items() if name.rpartition(".")[0] not in owners}
-    for owner in sorted(owners):
-        own = {name.rpartition(".")[2]: tensor for name, tensor in stored.items() if name.rpartition(".")[0] == owner}
-        weight = public_weight(own, owner, residual_scale)
-        kind = next((kind for kind in FUSED if owner.endswith(kind)), None)
-        if kind is None:
-            state[f"{owner}.weight"] = weight.to(dtype)
-            continue
-        parent = owner.rpartition(".")[0]
-        sizes = _sizes(config, kind)
-        scales = own.get("fuse_scales")
-        if scales is None or len(scales) != len(sizes) or sum(sizes) != len(weight):
-            raise CorruptArtifact(f"'{owner}' does not hold {len(sizes)} linears of {sizes} rows; download it again.")
-        for name, part, scale in zip(FUSED[kind], weight.split(sizes), scales, strict=True):
-            state[f"{parent}.{name}.weight"] = (part * scale).to(dtype)
-    return state
+def _unfused(
+    owner: str, tensors: Mapping[str, Tensor], config: PretrainedConfig, weight: Tensor
+) -> Mapping[str, Tensor]:
+    """Return the weights of the linears that a stored one holds."""
+    kind = next((kind for kind in FUSED if owner.endswith(kind)), None)
+    if kind is None:
+        return {f"{owner}.weight": weight}
+    parent, sizes, scales = owner.rpartition(".")[0], _sizes(config, kind), tensors.get("fuse_scales")
+    if scales is None or len(scales) != len(sizes) or sum(sizes) != len(weight):
+        raise CorruptArtifact(f"'{owner}' does not hold {len(sizes)} linears of {sizes} rows; download it again.")
+    parts = zip(FUSED[kind], weight.split(sizes), scales, strict=True)
+    return {f"{parent}.{name}.weight": part * scale for name, part, scale in parts}
 
 
 def _sizes(config: PretrainedConfig, kind: str) -> list[int]:

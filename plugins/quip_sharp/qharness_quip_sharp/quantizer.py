@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from qharness.distillation.training import Schedule
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
-from qharness.quantization.incoherence import process_model, tunable, tunable_whole
+from qharness.quantization.incoherence import process_model, schedules, tunable, tunable_whole
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.refit import refit_rows
@@ -38,11 +37,7 @@ class QuipSharp:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.tuning = self._schedule(options.epochs)
-        self.whole_tuning = self._schedule(options.whole_epochs)
-
-    def _schedule(self, epochs: int) -> Schedule | None:
-        return Schedule(epochs, self.options.batch, self.options.accumulate) if epochs else None
+        self.tuning, self.whole_tuning = schedules(options)
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""

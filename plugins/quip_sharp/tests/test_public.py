@@ -18,7 +18,7 @@ from qharness.models.loaded import LoadRequest
 from qharness_kernels.e8p import e8_codebook, e8p_codebook
 from qharness_kernels.hadamard import hadamard_matrix
 from qharness_kernels.hadamard.public import ORDERS, public_factor, public_hadamard, public_matrix
-from qharness_quip_sharp.claims import claims
+from qharness_quip_sharp import claims
 from qharness_quip_sharp.loading import load_public
 from qharness_quip_sharp.public import public_indices, public_weight
 

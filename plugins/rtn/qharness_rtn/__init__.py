@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from qharness import hookimpl
+from qharness.declare import calling, imported, option
 from qharness.records import QuantizerRecord
-
-if TYPE_CHECKING:
-    from qharness.quantization.base import Quantizer
-    from qharness.quantization.linear import QuantizedLinear
 
 
 @dataclass(frozen=True)
 class Options:
     """What users set with `--set rtn.NAME=VALUE`."""
 
-    bits: int = field(default=2, metadata={"help": "Bits per weight: 2, 3, 4 or 8."})
-    group_size: int = field(default=64, metadata={"help": "Weights that share a scale."})
-    clip: bool = field(default=False, metadata={"help": "Search the range that clips best."})
-
-
-def _create(options: Options) -> Quantizer:
-    from qharness_rtn.quantizer import RoundToNearest
-
-    return RoundToNearest(options)
-
-
-def _linear() -> type[QuantizedLinear]:
-    from qharness.quantization.grid_linear import GridLinear
-
-    return GridLinear
+    bits: int = option(2, "Bits per weight: 2, 3, 4 or 8.")
+    group_size: int = option(64, "Weights that share a scale.")
+    clip: bool = option(False, "Search the range that clips best.")
 
 
 @hookimpl
@@ -43,8 +27,8 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         summary="Rounding to nearest on a uniform grid; no calibration",
         paper="",
         options=Options,
-        create=_create,
-        linear=_linear,
+        create=calling("qharness_rtn.quantizer:RoundToNearest"),
+        linear=imported("qharness.quantization.grid_linear:GridLinear"),
         needs="none",
         order="independent",
         architectures=("llama", "mistral"),

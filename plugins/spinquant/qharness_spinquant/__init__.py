@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from qharness import hookimpl
+from qharness.declare import calling, imported
 from qharness.records import QuantizerRecord
 from qharness_spinquant.options import Options
-
-if TYPE_CHECKING:
-    from qharness.quantization.base import Quantizer
-    from qharness.quantization.linear import QuantizedLinear
-
-
-def _create(options: Options) -> Quantizer:
-    from qharness_spinquant.quantizer import SpinQuant
-
-    return SpinQuant(options)
-
-
-def _linear() -> type[QuantizedLinear]:
-    from qharness.quantization.grid_linear import GridLinear
-
-    return GridLinear
 
 
 @hookimpl
@@ -34,8 +18,8 @@ def qharness_quantizers() -> Iterable[QuantizerRecord]:
         summary="Learned rotations R1, R2, online Hadamards R3, R4, and GPTQ",
         paper="Liu et al., SpinQuant, arXiv 2405.16406",
         options=Options,
-        create=_create,
-        linear=_linear,
+        create=calling("qharness_spinquant.quantizer:SpinQuant"),
+        linear=imported("qharness.quantization.grid_linear:GridLinear"),
         needs="hessian",
         order="independent",
         architectures=("llama", "mistral"),

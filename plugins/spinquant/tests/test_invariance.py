@@ -16,6 +16,7 @@ from qharness.rotation.folding import untie_head
 from qharness.rotation.matrices import orthogonality_error
 from qharness.rotation.merging import random_rotations, rotate_model
 from qharness.rotation.online import Online
+from qharness.testing.prepared import assert_maps_hessians, make_uneven, mean_kl
 from qharness.transforms.attach import attach_transforms
 from qharness_spinquant.options import Options
 from qharness_spinquant.quantizer import SpinQuant
@@ -41,22 +42,8 @@ def _model(shape):
     config, kind, extra = SHAPES[shape]
     torch.manual_seed(0)
     model = kind(config(**SMALL, **extra)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "norm" in name:
-                parameter.uniform_(0.3, 2.0)
-            elif name.endswith("bias"):
-                parameter.normal_(0, 0.3)
-            else:
-                parameter.mul_(4)
+    make_uneven(model)
     return model
-
-
-def _kl(original, changed, tokens):
-    with torch.no_grad():
-        p = original(tokens).logits.double().log_softmax(-1)
-        q = changed(tokens).logits.double().log_softmax(-1)
-    return float((p.exp() * (p - q)).sum(-1).mean())
 
 
 def _context(model, tmp_path, seed=0):
@@ -87,14 +74,14 @@ def test_rotated_model_is_the_original(shape, options, tmp_path):
     model = _model(shape)
     changed, _, _, context = _rotated(model, tmp_path, **options)
     assert not torch.allclose(changed.model.layers[0].mlp.up_proj.weight, model.model.layers[0].mlp.up_proj.weight)
-    assert _kl(model, changed, context.calibration) < 1e-6
+    assert mean_kl(model, changed, context.calibration) < 1e-6
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_learned_rotations_keep_the_model(shape, tmp_path):
     model = _model(shape)
     changed, prepared, _, context = _rotated(model, tmp_path, learn=True, iterations=3)
-    assert _kl(model, changed, context.calibration) < 1e-6
+    assert mean_kl(model, changed, context.calibration) < 1e-6
     assert max(prepared.notes["orthogonality"].values()) < 1e-6
     assert prepared.notes["in_the_loop"] == "weights"
 
@@ -109,7 +96,7 @@ def test_rotated_model_stored_in_bfloat16(tmp_path):
         error = (model(context.calibration).logits - changed(context.calibration).logits).std() / scale
     assert error < 2e-2
     kept = _rotated(model, tmp_path)[0]
-    assert _kl(model, kept, context.calibration) < 1e-6
+    assert mean_kl(model, kept, context.calibration) < 1e-6
 
 
 def test_missing_r4_destroys_and_never_merged_r4_does_not(tmp_path):
@@ -117,8 +104,8 @@ def test_missing_r4_destroys_and_never_merged_r4_does_not(tmp_path):
     changed, _, attached, context = _rotated(model, tmp_path)
     attached.detach()
     without, _, _, _ = _rotated(model, tmp_path, no_had=True)
-    assert _kl(model, changed, context.calibration) > 0.05
-    assert _kl(model, without, context.calibration) < 1e-6
+    assert mean_kl(model, changed, context.calibration) > 0.05
+    assert mean_kl(model, without, context.calibration) < 1e-6
 
 
 def test_never_merged_r4_equals_no_had(tmp_path):
@@ -141,7 +128,7 @@ def test_r3_is_needed_only_with_a_quantized_cache(tmp_path):
     assert set(attached.not_needed) == {"r3"}
     attached.detach()
     attach_transforms(changed, prepared.transforms, {}, Host(extra=_builtin()), kv_bits=8)
-    assert _kl(model, changed, context.calibration) < 1e-6
+    assert mean_kl(model, changed, context.calibration) < 1e-6
 
 
 def test_sizes_without_a_hadamard_matrix_fall_back_and_say_so(tmp_path):
@@ -150,32 +137,13 @@ def test_sizes_without_a_hadamard_matrix_fall_back_and_say_so(tmp_path):
     model = LlamaForCausalLM(config).eval()
     changed, prepared, _, context = _rotated(model, tmp_path)
     assert "random orthogonal" in prepared.notes["start"]
-    assert _kl(model, changed, context.calibration) < 1e-6
+    assert mean_kl(model, changed, context.calibration) < 1e-6
 
 
 def test_hessian_map_is_the_hessian_of_the_prepared_model(tmp_path):
     model = _model("biases")
     changed, prepared, _, context = _rotated(model, tmp_path)
-    names = [f"model.layers.{i}.{n}" for i in range(3) for s in context.architecture.stages() for n in s]
-    original, rotated = (_moments(m, names, context.calibration) for m in (model, changed))
-    for name in names:
-        mapped = prepared.hessian_map(name, original[name])
-        assert torch.allclose(mapped, rotated[name], rtol=1e-3, atol=1e-4 * float(rotated[name].diagonal().max())), name
-
-
-def _moments(model, names, tokens):
-    from qharness.calibration.moments import SecondMoment
-
-    found = {name: SecondMoment() for name in names}
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(lambda _, args, name=name: found[name].add(args[0]))
-        for name in names
-    ]
-    with torch.no_grad():
-        model(tokens)
-    for handle in handles:
-        handle.remove()
-    return {name: moment.mean() for name, moment in found.items()}
+    assert_maps_hessians(prepared, model, changed, context.calibration)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+from qharness.declare import option
 
 
 @dataclass(frozen=True)
@@ -19,38 +17,38 @@ class Options:
         ValueError: A number is out of range, or no codebook has that number of bits.
     """
 
-    bits: int = _option(2, "Bits of indices per weight where the codebook's size is chosen automatically.")
-    vector_len: int = _option(0, "Outputs that share an index; 0 takes the longest whose codebook is small enough.")
-    centroids: int = _option(0, "Vectors in the codebook, a power of two; 0 is 2^(bits * vector_len).")
-    res_centroids: int = _option(0, "Vectors in the residual codebook, a power of two; 0 for none.")
-    overhead: float = _option(1 / 16, "Largest codebook of the automatic choice, as a fraction of the indices.")
-    share: Literal["none", "kv", "input"] = _option(
+    bits: int = option(2, "Bits of indices per weight where the codebook's size is chosen automatically.")
+    vector_len: int = option(0, "Outputs that share an index; 0 takes the longest whose codebook is small enough.")
+    centroids: int = option(0, "Vectors in the codebook, a power of two; 0 is 2^(bits * vector_len).")
+    res_centroids: int = option(0, "Vectors in the residual codebook, a power of two; 0 for none.")
+    overhead: float = option(1 / 16, "Largest codebook of the automatic choice, as a fraction of the indices.")
+    share: Literal["none", "kv", "input"] = option(
         "input", "Linears that share codebooks: none; kv; or all with one input, q with k and v, gate with up."
     )
-    groups: int = _option(1, "Codebooks along the input, for columns of similar importance.")
-    outliers: float = _option(0.0, "Percent of the columns, the most important, that get a codebook of their own.")
-    outlier_vector_len: int = _option(2, "Vector length of the outlier columns; divides the other one.")
-    outlier_centroids: int = _option(256, "Vectors in the outlier columns' codebook, a power of two.")
-    norm: Literal["auto", "none", "rms", "minmax"] = _option(
+    groups: int = option(1, "Codebooks along the input, for columns of similar importance.")
+    outliers: float = option(0.0, "Percent of the columns, the most important, that get a codebook of their own.")
+    outlier_vector_len: int = option(2, "Vector length of the outlier columns; divides the other one.")
+    outlier_centroids: int = option(256, "Vectors in the outlier columns' codebook, a power of two.")
+    norm: Literal["auto", "none", "rms", "minmax"] = option(
         "auto",
         "Scale of each column: its root mean square (rms), range and minimum as the authors' code has it (minmax), "
         "or none; auto is rms where the scales are under 1/64 of the indices.",
     )
-    importance: Literal["inverse", "feedback", "hessian", "none"] = _option(
+    importance: Literal["inverse", "feedback", "hessian", "none"] = option(
         "inverse",
         "Weight of a column in k-means: 1 / diag(H^-1); what an error costs after feedback in the order of the walk; "
         "diag(H), as in the paper; or none.",
     )
-    order: Literal["activation", "natural"] = _option("activation", "Columns in order of importance, or first to last.")
-    damping: float = _option(0.01, "Added to the Hessian's diagonal, as a fraction of its mean.")
-    iterations: int = _option(20, "Most iterations of k-means.")
-    beam: int = _option(8, "Main vectors tried with their best residual.")
-    sweeps: int = _option(2, "Rounds of coordinate descent and centroid refit after the error-feedback pass.")
-    refit: bool = _option(True, "Refit centroids by least squares after each pass.")
-    epochs: int = _option(0, "Epochs of fine-tuning codebooks and norms within each block; 0 does none.")
-    rate: float = _option(1e-4, "Learning rate of the fine-tuning.")
-    batch: int = _option(4, "Samples per batch of the fine-tuning.")
-    hessians: Literal["store", "sequential"] = _option(
+    order: Literal["activation", "natural"] = option("activation", "Columns in order of importance, or first to last.")
+    damping: float = option(0.01, "Added to the Hessian's diagonal, as a fraction of its mean.")
+    iterations: int = option(20, "Most iterations of k-means.")
+    beam: int = option(8, "Main vectors tried with their best residual.")
+    sweeps: int = option(2, "Rounds of coordinate descent and centroid refit after the error-feedback pass.")
+    refit: bool = option(True, "Refit centroids by least squares after each pass.")
+    epochs: int = option(0, "Epochs of fine-tuning codebooks and norms within each block; 0 does none.")
+    rate: float = option(1e-4, "Learning rate of the fine-tuning.")
+    batch: int = option(4, "Samples per batch of the fine-tuning.")
+    hessians: Literal["store", "sequential"] = option(
         "store", "Hessians of the original model: stored ones where given; or sequential, behind the quantized blocks."
     )
 

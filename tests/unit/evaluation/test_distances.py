@@ -10,7 +10,7 @@ import torch
 from qharness.engines.base import Generation, GenerationRequest, LikelihoodRequest
 from qharness.errors import UsageError
 from qharness.evaluation.collapse import Band, judge_text, language_drift, run_collapse
-from qharness.evaluation.divergence import Step, quantile, run_divergence, summary
+from qharness.evaluation.divergence import Step, run_divergence, summary
 from qharness.evaluation.free import SETTINGS, run_free_wide
 from qharness.evaluation.openings import load_prompts
 
@@ -63,7 +63,6 @@ def test_metrics_of_a_known_sequence():
     assert found["first_divergent"] == 2 and found["agreement"] == 0.2
     assert found["divergent_share"] == pytest.approx(0.7) and found["same_top1"] == pytest.approx(0.3)
     assert found["kl_at_1"] == 0 and found["kl_at_9_32"] == pytest.approx(0.2) and found["kl_at_33_128"] is None
-    assert quantile([0.0, 1.0, 2.0], 0.25) == 0.5
 
 
 def test_without_a_baseline_or_distributions_they_say_so(make_context, make_engine):

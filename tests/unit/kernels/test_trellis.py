@@ -191,8 +191,7 @@ def test_every_tile_bites_its_tail_and_more_bits_bring_less_error(name: str, bit
 def test_distortion_of_the_full_trellis(name: str, gate: float) -> None:
     """L = 16, two bits, 512 tiles; the standard error is 0.0003.
 
-    QTIP's table 1 has 0.069 for 1MAD and 3INST and 0.071 for HYB. Without any ends to meet, on sequences of 8192, 3INST
-    comes to 0.0686: no search in this trellis does better.
+    Without any ends to meet, on sequences of 8192, 3INST comes to 0.0686: no search in this trellis does better.
     """
     assert _distortion(name, Trellis(16, 2, 2 if name == "hyb" else 1), 512) <= gate
 
