@@ -15,7 +15,7 @@ def test_every_operation_has_a_reference_last():
 
 
 def test_a_kernel_asked_for_by_name_is_refused_with_the_reason_and_never_replaced():
-    with pytest.raises(KernelUnavailable, match="'hadamard': kernels need a GPU.*device 'cpu'.*--kernels auto"):
+    with pytest.raises(KernelUnavailable, match=r"'hadamard': kernels need a GPU.*device 'cpu'.*--kernels auto"):
         choose("hadamard", "cpu", "triton")
     with pytest.raises(KernelUnavailable, match="13 is odd"):
         choose("hadamard", "cuda", "triton", "13 is odd")
