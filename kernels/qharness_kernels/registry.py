@@ -139,6 +139,6 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     return register
 
 
-def like_input(x: Tensor, *_: object, **__: object) -> Tensor:
+def like_input(x: Tensor, *_: object) -> Tensor:
     """Return an empty tensor like x: the fake of operators that keep shape and type."""
-    return torch.empty_like(x)
+    return torch.empty_like(x, memory_format=torch.contiguous_format)

@@ -125,7 +125,7 @@ def _across(
 
     Args:
         x: Shape (rows, N, columns).
-        out: Of x's shape and type, written.
+        out: Of x's shape, written.
         signs: Factors of the results, shape (N, columns); read if POST.
         matrix: Shape (F, F), zero beyond N.
         columns: Extent of the faster axis.
@@ -147,7 +147,7 @@ def _across(
     value = tl.dot(product, value, input_precision="ieee") * scale
     if POST:
         value = value * tl.load(signs + within, mask=is_there, other=0).to(tl.float32)
-    tl.store(out + start + within, value.to(x.dtype.element_ty), mask=is_there)
+    tl.store(out + start + within, value.to(out.dtype.element_ty), mask=is_there)
 
 
 class Launch(NamedTuple):
@@ -218,26 +218,33 @@ def transform_rows(
     return out
 
 
-def multiply_across(x: Tensor, order: int, signs: Tensor | None, inverse: bool, scale: float) -> Tensor:
-    """Multiply the orthonormal Hadamard matrix of an order to the middle axis.
+def multiply_across(
+    x: Tensor,
+    matrix: Tensor,
+    *,
+    scale: float = 1.0,
+    signs: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Multiply a matrix to the middle axis.
 
     Args:
-        x: Shape (rows, order, columns), contiguous.
-        order: At most 256.
-        signs: Multiplied to the result, shape (order, columns), contiguous; or None.
-        inverse: Multiply the transpose.
+        x: Shape (rows, N, columns), contiguous.
+        matrix: Shape (F, F), of x's type, F a power of two of at least 16, zero beyond N.
         scale: Multiplied to the result.
+        signs: Multiplied to the result, shape (N, columns), contiguous; or None.
+        dtype: Type of the result; x's if None.
     """
-    out, width = torch.empty_like(x), 64
+    out, width = torch.empty_like(x, dtype=dtype), 64
     _across[(len(x) * triton.cdiv(x.shape[2], width),)](
         x,
         out,
         x if signs is None else signs,
-        operand(order, inverse, x.dtype, x.device),
+        matrix,
         x.shape[2],
-        scale * rest(order),
-        F=padded(order),
-        N=order,
+        scale,
+        F=len(matrix),
+        N=x.shape[1],
         WIDTH=width,
         POST=signs is not None,
         num_warps=4,
@@ -281,10 +288,10 @@ def _transform(x: Tensor, signs: Tensor | None, block: int, inverse: bool, scale
     before = None if inverse else before
     launch = launch_for(extents, len(rows))
     part = transform_rows(rows, extents, before, inverse, 1.0, launch).view(-1, across, extents.size)
-    if after is not None and len(after) != across:
-        whole = multiply_across(part, across, None, inverse, scale).view(x.shape)
-        return (whole.float() * after.flatten()).to(x.dtype)
-    return multiply_across(part, across, after, inverse, scale).view(x.shape)
+    matrix = operand(across, inverse, x.dtype, x.device)
+    fused = after if after is None or len(after) == across else None
+    whole = multiply_across(part, matrix, scale=scale * rest(across), signs=fused).view(x.shape)
+    return whole if after is fused else (whole.float() * after.flatten()).to(x.dtype)
 
 
 @operator("hadamard", like_input)
@@ -295,7 +302,7 @@ def _hadamard(x: Tensor, signs: Tensor | None, block: int, inverse: bool, scale:
 @operator("hadamard_across", like_input)
 def _heads(x: Tensor, heads: int) -> Tensor:
     rows = x.contiguous().view(-1, heads, x.shape[-1] // heads)
-    return multiply_across(rows, heads, None, False, 1.0).view(x.shape)
+    return multiply_across(rows, operand(heads, False, x.dtype, x.device), scale=rest(heads)).view(x.shape)
 
 
 def hadamard_transform(
