@@ -17,6 +17,29 @@ LARGEST_POWER = 14
 
 
 @triton.jit
+def _stage(
+    value,
+    cosines,
+    sines,
+    R: tl.constexpr,
+    STAGES: tl.constexpr,
+    STAGE: tl.constexpr,
+    INVERSE: tl.constexpr,
+) -> tl.tensor:
+    """Return rows whose pairs (i, i + 2^STAGE) are turned; arguments as those of `_stages`, value (R, 2^STAGES)."""
+    stride: tl.constexpr = 1 << STAGE
+    blocks: tl.constexpr = 1 << (STAGES - STAGE - 1)
+    pair = STAGE * (blocks * stride) + tl.arange(0, blocks * stride)
+    cosine = tl.load(cosines + pair).reshape(1, blocks, stride)
+    sine = tl.load(sines + pair).reshape(1, blocks, stride)
+    if INVERSE:
+        sine = -sine
+    a, b = tl.split(value.reshape(R, blocks, 2, stride).permute(0, 1, 3, 2))
+    turned = tl.join(a * cosine - b * sine, a * sine + b * cosine)
+    return turned.permute(0, 1, 3, 2).reshape(R, 2 * blocks * stride)
+
+
+@triton.jit
 def _stages(x, out, cosines, sines, rows, R: tl.constexpr, STAGES: tl.constexpr, INVERSE: tl.constexpr) -> None:
     """Turn pairs of R rows of P = 2^STAGES numbers by the angles of each stage.
 
@@ -35,18 +58,11 @@ def _stages(x, out, cosines, sines, rows, R: tl.constexpr, STAGES: tl.constexpr,
     place = row.to(tl.int64)[:, None] * P + tl.arange(0, P)[None, :]
     is_there = (row < rows)[:, None] & (tl.arange(0, P)[None, :] < P)
     value = tl.load(x + place, mask=is_there, other=0.0).to(tl.float32)
-    pair = tl.arange(0, P // 2)
     for index in tl.static_range(STAGES):
-        stage: tl.constexpr = STAGES - 1 - index if INVERSE else index
-        blocks: tl.constexpr = P // (2 << stage)
-        stride: tl.constexpr = 1 << stage
-        cosine = tl.load(cosines + stage * (P // 2) + pair).reshape(1, blocks, stride)
-        sine = tl.load(sines + stage * (P // 2) + pair).reshape(1, blocks, stride)
         if INVERSE:
-            sine = -sine
-        a, b = tl.split(value.reshape(R, blocks, 2, stride).permute(0, 1, 3, 2))
-        turned = tl.join(a * cosine - b * sine, a * sine + b * cosine)
-        value = turned.permute(0, 1, 3, 2).reshape(R, P)
+            value = _stage(value, cosines, sines, R, STAGES, STAGES - 1 - index, True)
+        else:
+            value = _stage(value, cosines, sines, R, STAGES, index, False)
     tl.store(out + place, value.to(out.dtype.element_ty), mask=is_there)
 
 
