@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from qharness_kernels.butterfly.reference import butterfly_split, cayley
-from qharness_kernels.hadamard.tiles import padded
+from qharness_kernels.hadamard.tiles import LARGEST_ORDER, TYPES, padded
+
+LARGEST_POWER = 14
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,13 @@ def prepare(angles: Tensor, skew: Tensor, size: int, device: torch.device | str)
         factor = torch.zeros(padded(split.k), padded(split.k), dtype=torch.float64)
         factor[: split.k, : split.k] = cayley(skew.detach().double().cpu(), split.k)
     return Prepared(size, *(part.float().to(device) for part in (angles.cos(), angles.sin(), factor)))
+
+
+def refusal(size: int, dtype: torch.dtype) -> str:
+    """Return why the kernels have no butterfly of a size, as a clause; empty if they have."""
+    if dtype not in TYPES:
+        return f"the butterfly kernel has no type {str(dtype).removeprefix('torch.')}"
+    split = butterfly_split(size)
+    if split.k > LARGEST_ORDER or split.stages > LARGEST_POWER:
+        return f"a butterfly of {size} = {split.k} * 2^{split.stages} numbers does not fit on chip"
+    return ""

@@ -8,12 +8,8 @@ import triton.language as tl
 from torch import Tensor
 
 from qharness_kernels.butterfly.layout import Prepared
-from qharness_kernels.butterfly.reference import butterfly_split
-from qharness_kernels.hadamard.tiles import LARGEST_ORDER
-from qharness_kernels.hadamard.triton import TYPES, multiply_across
+from qharness_kernels.hadamard.triton import multiply_across
 from qharness_kernels.registry import like_input, operator
-
-LARGEST_POWER = 14
 
 
 @triton.jit
@@ -64,16 +60,6 @@ def _stages(x, out, cosines, sines, rows, R: tl.constexpr, STAGES: tl.constexpr,
         else:
             value = _stage(value, cosines, sines, R, STAGES, index, False)
     tl.store(out + place, value.to(out.dtype.element_ty), mask=is_there)
-
-
-def supported(size: int, dtype: torch.dtype) -> str:
-    """Return why there is no kernel for a butterfly of a size, as a clause; empty if there is one."""
-    if dtype not in TYPES:
-        return f"the butterfly kernel has no type {str(dtype).removeprefix('torch.')}"
-    split = butterfly_split(size)
-    if split.k > LARGEST_ORDER or split.stages > LARGEST_POWER:
-        return f"a butterfly of {size} = {split.k} * 2^{split.stages} numbers does not fit on chip"
-    return ""
 
 
 def _turn(x: Tensor, cosines: Tensor, sines: Tensor, inverse: bool, dtype: torch.dtype) -> Tensor:

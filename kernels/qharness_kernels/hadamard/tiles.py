@@ -11,6 +11,7 @@ from torch import Tensor
 
 from qharness_kernels.hadamard.factors import factor, hadamard_matrix
 
+TYPES = (torch.float16, torch.bfloat16, torch.float32)
 SMALLEST = 16
 """Least extent of an operand of a tensor-core product."""
 LARGEST_ORDER = 256
@@ -79,6 +80,28 @@ def passes(size: int) -> Passes:
     if across > LARGEST_ORDER:
         raise ValueError(f"a row of {size} numbers is too long for two passes")
     return Passes(_extents(1, kept), across)
+
+
+def refusal(size: int, dtype: torch.dtype) -> str:
+    """Return why the kernels have no transform of a size, as a clause; empty if they have.
+
+    Args:
+        size: Size of the blocks.
+        dtype: Type of the numbers.
+    """
+    if dtype not in TYPES:
+        return f"the Hadamard kernel has no type {str(dtype).removeprefix('torch.')}"
+    try:
+        passes(size)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def refusal_across(heads: int, dtype: torch.dtype) -> str:
+    """Return why the kernels have no transform over so many heads, as a clause; empty if they have."""
+    too_many = f"{heads} heads are too many for a product on chip" if heads > LARGEST_ORDER else ""
+    return too_many or refusal(heads, dtype)
 
 
 def _extents(k: int, power: int) -> Extents:

@@ -17,8 +17,6 @@ from torch import Tensor
 from qharness_kernels.hadamard.tiles import Extents, operand, padded, passes, rest
 from qharness_kernels.registry import like_input, operator
 
-TYPES = (torch.float16, torch.bfloat16, torch.float32)
-
 
 @triton.jit
 def _rows(
@@ -251,31 +249,6 @@ def multiply_across(
         num_stages=1,
     )
     return out
-
-
-def supported(size: int, dtype: torch.dtype, block: int | None = None) -> str:
-    """Return why there is no kernel for a transform, as a clause; empty if there is one.
-
-    Args:
-        size: Size of the dimension.
-        dtype: Type of the numbers.
-        block: Size of the blocks of a block-diagonal map; None is one block.
-    """
-    if dtype not in TYPES:
-        return f"the Hadamard kernel has no type {str(dtype).removeprefix('torch.')}"
-    try:
-        passes(block or size)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def supported_across(heads: int, dtype: torch.dtype) -> str:
-    """Return why there is no kernel for a transform over heads, as a clause; empty if there is one."""
-    if dtype not in TYPES:
-        return f"the Hadamard kernel has no type {str(dtype).removeprefix('torch.')}"
-    found = passes(heads)
-    return "" if heads <= 256 and found.across == 1 else f"{heads} heads are too many for a product on chip"
 
 
 def _transform(x: Tensor, signs: Tensor | None, block: int, inverse: bool, scale: float) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qharness_kernels.hadamard import factor, hadamard_across, hadamard_transform
-from qharness_kernels.hadamard.tiles import LARGEST_TILE, operand, passes, rest
+from qharness_kernels.hadamard.tiles import LARGEST_TILE, operand, passes, refusal, refusal_across, rest
 from qharness_kernels.interpreting import interpreted
 
 KERNEL = "qharness_kernels.hadamard.triton"
@@ -83,8 +83,10 @@ def test_operands_are_exact_and_normalised(order: int) -> None:
 
 
 def test_unsupported_transforms_are_refused_with_the_reason() -> None:
-    assert "float64" in run("supported", 4096, torch.float64)
-    assert "order 924" in run("supported", 29568, torch.float16)
+    assert "float64" in refusal(4096, torch.float64)
+    assert "order 924" in refusal(29568, torch.float16)
     assert factor(29568).k == 924
-    assert run("supported", 29568, torch.float16, 128) == ""
-    assert run("supported", 14336, torch.bfloat16) == ""
+    assert refusal(128, torch.float16) == ""
+    assert refusal(14336, torch.bfloat16) == ""
+    assert "512 heads" in refusal_across(512, torch.float16)
+    assert refusal_across(36, torch.float16) == ""
