@@ -13,6 +13,24 @@ from torch import Tensor
 
 SHARED_WITHOUT_ASKING = 48 * 1024
 _MAX_DYNAMIC_SHARED = 8
+_PROGRAMMATIC_SERIALIZATION = 6
+
+
+class _Attribute(ctypes.Structure):
+    """`CUlaunchAttribute`: which one, filling, and a value of 64 bytes."""
+
+    _fields_ = (("id", ctypes.c_int), ("filling", ctypes.c_int), ("value", ctypes.c_int), ("rest", ctypes.c_char * 60))
+
+
+class _Config(ctypes.Structure):
+    """`CUlaunchConfig`."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint) for name in ("grid_x", "grid_y", "grid_z", "block_x", "block_y", "block_z", "shared")),
+        ("stream", ctypes.c_void_p),
+        ("attributes", ctypes.POINTER(_Attribute)),
+        ("count", ctypes.c_uint),
+    )
 
 
 class CudaError(RuntimeError):
@@ -108,6 +126,9 @@ class Program:
     def launch(self, kernel: str, grid: int, threads: int, shared: int, *args: Tensor | int | None) -> None:
         """Launch a kernel on torch's current stream.
 
+        It may start before the kernel in front of it has ended, and must itself execute `griddepcontrol.wait` before
+        it reads what that one writes, or writes anything.
+
         Args:
             kernel: Its name.
             grid: Blocks.
@@ -124,8 +145,10 @@ class Program:
             for arg in args
         ]
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        _check(_driver().cuLaunchKernel(function, grid, 1, 1, threads, 1, 1, shared, stream, pointers, None))
+        early = _Attribute(_PROGRAMMATIC_SERIALIZATION, 0, 1)
+        stream = torch.cuda.current_stream().cuda_stream
+        config = _Config(grid, 1, 1, threads, 1, 1, shared, stream, ctypes.pointer(early), 1)
+        _check(_driver().cuLaunchKernelEx(ctypes.byref(config), function, pointers, None))
 
     def _function(self, kernel: str, shared: int) -> ctypes.c_void_p:
         function, granted = self._kernels.get(kernel, (ctypes.c_void_p(), SHARED_WITHOUT_ASKING))

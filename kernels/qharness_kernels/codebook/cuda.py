@@ -31,12 +31,14 @@ class Plan(NamedTuple):
         slabs: Groups of 8 columns of activations.
         warps: Warps of a block, which share the inputs.
         ahead: Chunks of inputs that a warp has on the way.
+        resident: Blocks that a multiprocessor can hold.
     """
 
     tiles: int
     slabs: int
     warps: int
     ahead: int
+    resident: int = 1
 
 
 def plan(out_features: int, in_features: int, rows: int, processors: int) -> Plan:

@@ -7,6 +7,7 @@
 //   SLABS    groups of 8 columns of activations: 1 or 2
 //   WARPS    warps of a block; they share the inputs
 //   AHEAD    chunks of inputs that a warp has on the way
+//   RESIDENT blocks that a multiprocessor can hold
 //
 // A codeword is eight inputs of a row. With g = lane / 4 and t = lane % 4 a lane holds, for every 32 inputs, the codes
 // of rows g and g + 8 of the tile for inputs 8 t to 8 t + 7: what they stand for is its part of the first operands of
@@ -100,10 +101,19 @@ __device__ __forceinline__ u16 to_output(float value) {
 }
 #endif
 
+// Coherent, since the kernel in front may still have been writing when this one began.
+__device__ __forceinline__ uint4 read_four(const u16 *from) {
+    uint4 found;
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(found.x), "=r"(found.y), "=r"(found.z), "=r"(found.w)
+                 : "l"(from));
+    return found;
+}
+
 // Eight activations, from input `k` on, as four pairs; zeros beyond the inputs or the rows.
 __device__ __forceinline__ void read_inputs(u32 (&pairs)[4], const u16 *x, int row, int rows, int k, int in_features) {
     uint4 found = {0, 0, 0, 0};
-    if (row < rows && k < in_features) found = __ldg((const uint4 *)(x + (size_t)row * in_features + k));
+    if (row < rows && k < in_features) found = read_four(x + (size_t)row * in_features + k);
     pairs[0] = to_half(found.x), pairs[1] = to_half(found.y), pairs[2] = to_half(found.z), pairs[3] = to_half(found.w);
 }
 
@@ -117,11 +127,13 @@ __device__ __forceinline__ float widen(u16 half) {
     return wide;
 }
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32, 1)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
     multiply(const u32 *__restrict__ payload, const char *__restrict__ books, const u16 *__restrict__ scales,
              const u16 *__restrict__ x, u16 *__restrict__ y, int rows, int out_features, int in_features) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
     const int chunks = (in_features + CHUNK - 1) / CHUNK, tiles = (out_features + 15) / 16, first = blockIdx.x * TILES;
+    // The next kernel may start to read its weights; this one waits, with its own on the way, for what it depends on.
+    asm volatile("griddepcontrol.launch_dependents;");
     Words ahead[AHEAD][TILES];
 #pragma unroll
     for (int u = 0; u < AHEAD; u++)
@@ -134,6 +146,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, 1)
     stage((const uint4 *)books, WARPS * 32);
     __syncthreads();
 #endif
+    asm volatile("griddepcontrol.wait;" ::: "memory");
     float sums[TILES][SLABS][4] = {};
     for (int start = warp; start < chunks; start += AHEAD * WARPS) {
 #pragma unroll
@@ -214,6 +227,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     stage((const uint4 *)books, blockDim.x);
     __syncthreads();
 #endif
+    asm volatile("griddepcontrol.wait;" ::: "memory");
     const int warps = gridDim.x * (blockDim.x / 32);
     for (int index = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; index < count; index += warps) {
         Words words;

@@ -73,4 +73,8 @@ def prepare(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Prepared:
     placed = halves.unflatten(1, (-1, 4, 4)).unflatten(0, (-1, 2, 8))
     words = placed[:, 0] | placed[:, 1] << 16
     lanes = words.permute(0, 2, 1, 4, 3).flatten(2, 3).contiguous()
-    return Prepared(lanes, codebooks.half().contiguous(), scales.half().contiguous(), rows, groups * GROUP)
+    made = Prepared(lanes, codebooks.half().contiguous(), scales.half().contiguous(), rows, groups * GROUP)
+    if made.words.is_cuda:
+        # Kernels read the words before they wait for the kernel in front of them.
+        torch.cuda.current_stream(made.words.device).synchronize()
+    return made

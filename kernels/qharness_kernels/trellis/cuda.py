@@ -29,12 +29,14 @@ class Plan(NamedTuple):
         slabs: Groups of 8 columns of activations.
         warps: Warps of a block, which share the inputs.
         ahead: Chunks of inputs that a warp has on the way.
+        resident: Blocks that a multiprocessor can hold.
     """
 
     tiles: int
     slabs: int
     warps: int
     ahead: int
+    resident: int = 1
 
 
 def plan(out_features: int, in_features: int, rows: int, processors: int) -> Plan:
@@ -63,6 +65,7 @@ def constants(prepared: Prepared, x_type: torch.dtype, cut: Plan) -> dict[str, i
         "VECTOR": trellis.vector,
         "STATE": trellis.state_bits,
         "LUT": 0 if lut is None else len(lut).bit_length() - 1,
+        "SIGNED": 0,
         "ROWWISE": int(prepared.order == "rows"),
         "BF16": int(x_type == torch.bfloat16),
         **{name.upper(): value for name, value in cut._asdict().items()},

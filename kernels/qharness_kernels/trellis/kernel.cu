@@ -4,12 +4,14 @@
 //   VECTOR   weights of a step
 //   STATE    bits of a state, at most 16
 //   LUT      base-2 logarithm of the rows of HYB's table
+//   SIGNED   1 if the table is held with both signs of the first weight
 //   ROWWISE  1 if a tile's weights run row by row, 0 if they run in the order of an mma fragment
 //   BF16     1 if activations and results are bfloat16
 //   TILES    tiles (of 16 output rows) of a block
 //   SLABS    groups of 8 columns of activations: 1 or 2
 //   WARPS    warps of a block; they share the inputs
 //   AHEAD    chunks of inputs that a warp has on the way
+//   RESIDENT blocks that a multiprocessor can hold
 //
 // A lane holds 32 consecutive weights of a tile: with g = lane / 4 and t = lane % 4, those from 32 g on of tile t of four
 // that are side by side. Its registers, decoded, are the first operands of four mma.m16n8k16 instructions. Two such
@@ -125,13 +127,13 @@ __device__ __forceinline__ u32 decode(const u32 (&w)[BITS + 1], int b, u32 bank)
     u32 h = x * x + x;
     u32 found;
 #if LUT > 8
-    u32 at, row = h & (((1u << LUT) - 1) << (15 - LUT));
+    u32 at, row = h & (((1u << (LUT + SIGNED)) - 1) << (15 - LUT));
     asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(at) : "r"(row), "n"(1 << (LUT - 8)), "r"(bank));
 #else
-    u32 at = ((h >> (8 - LUT)) & (((1u << LUT) - 1) << 7)) + bank;
+    u32 at = ((h >> (8 - LUT)) & (((1u << (LUT + SIGNED)) - 1) << 7)) + bank;
 #endif
     asm("ld.shared.u32 %0, [%1];" : "=r"(found) : "r"(at));
-    return found ^ (h & 0x8000u);
+    return SIGNED ? found : found ^ (h & 0x8000u);
 #elif CODE == INST
     u32 first = two_halves(mixed(state(w, b)), 0x3B603B60u);
     u32 second = two_halves(mixed(state(w, b + BITS)), 0x3B603B60u);
@@ -184,13 +186,22 @@ __device__ __forceinline__ u16 to_output(float value) {
 }
 #endif
 
+// Coherent, since the kernel in front may still have been writing when this one began.
+__device__ __forceinline__ uint4 read_four(const u16 *from) {
+    uint4 found;
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(found.x), "=r"(found.y), "=r"(found.z), "=r"(found.w)
+                 : "l"(from));
+    return found;
+}
+
 // Sixteen activations, from input `k` on, as eight pairs; zeros beyond the inputs or the rows.
 __device__ __forceinline__ void read_inputs(u32 (&pairs)[8], const u16 *x, int row, int rows, int k, int in_features) {
     uint4 first = {0, 0, 0, 0}, second = {0, 0, 0, 0};
     if (row < rows && k < in_features) {
-        const uint4 *from = (const uint4 *)(x + (size_t)row * in_features + k);
-        first = __ldg(from);
-        second = __ldg(from + 1);
+        const u16 *from = x + (size_t)row * in_features + k;
+        first = read_four(from);
+        second = read_four(from + 8);
     }
     pairs[0] = to_half(first.x), pairs[1] = to_half(first.y), pairs[2] = to_half(first.z), pairs[3] = to_half(first.w);
     pairs[4] = to_half(second.x), pairs[5] = to_half(second.y), pairs[6] = to_half(second.z);
@@ -199,19 +210,21 @@ __device__ __forceinline__ void read_inputs(u32 (&pairs)[8], const u16 *x, int r
 
 // Each lane gets its own copy of the table, in its own bank.
 __device__ __forceinline__ void fill_table(char *table, const u32 *lut, int threads) {
-    for (int i = threadIdx.x; i < (1 << LUT) * 8; i += threads) {
-        u32 entry = __ldg(lut + i / 8);
+    for (int i = threadIdx.x; i < (1 << (LUT + SIGNED)) * 8; i += threads) {
+        u32 entry = __ldg(lut + (i / 8 & ((1 << LUT) - 1))) ^ (i >> (LUT + 3)) << 15;
         *(uint4 *)(table + i * 16) = make_uint4(entry, entry, entry, entry);
     }
 }
 
 #define FACTOR (CODE == MAD ? 1.0f / 147.800537109375f : 1.0f)
 
-extern "C" __global__ void __launch_bounds__(WARPS * 32, 1)
+extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
     multiply(const u32 *__restrict__ payload, const u32 *__restrict__ lut, const float *__restrict__ scale,
              const u16 *__restrict__ x, u16 *__restrict__ y, int rows, int out_features, int in_features, u32 pattern) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
     const int chunks = (in_features + CHUNK - 1) / CHUNK, tiles = out_features / 16, first = blockIdx.x * TILES;
+    // The next kernel may start to read its weights; this one waits, with its own on the way, for what it depends on.
+    asm volatile("griddepcontrol.launch_dependents;");
     Words ahead[AHEAD][TILES];
 #pragma unroll
     for (int u = 0; u < AHEAD; u++)
@@ -224,6 +237,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, 1)
     fill_table(shared, lut, WARPS * 32);
     __syncthreads();
 #endif
+    asm volatile("griddepcontrol.wait;" ::: "memory");
     float sums[TILES][SLABS][4] = {};
     for (int start = warp; start < chunks; start += AHEAD * WARPS) {
 #pragma unroll
@@ -315,6 +329,7 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     __syncthreads();
 #endif
     const float factor = __ldg(scale) * FACTOR;
+    asm volatile("griddepcontrol.wait;" ::: "memory");
     const int warps = gridDim.x * (blockDim.x / 32);
     for (int index = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; index < count; index += warps) {
         Words words;

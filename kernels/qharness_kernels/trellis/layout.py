@@ -76,4 +76,8 @@ def prepare(
     wide = 2 if bits == 3 else 4
     placed = lanes.unflatten(3, (-1, wide)).transpose(2, 3).contiguous()
     table = None if lut is None else lut.half().contiguous()
-    return Prepared(placed, scale.float(), table, trellis, code, order, rows * SIDE, columns * SIDE)
+    made = Prepared(placed, scale.float(), table, trellis, code, order, rows * SIDE, columns * SIDE)
+    if made.words.is_cuda:
+        # Kernels read the words before they wait for the kernel in front of them.
+        torch.cuda.current_stream(made.words.device).synchronize()
+    return made
