@@ -38,23 +38,25 @@ class CudaError(RuntimeError):
 
 
 @cache
-def find_nvrtc() -> str:
-    """Return the path or name of the NVRTC library.
+def load_nvrtc() -> ctypes.CDLL:
+    """Return the NVRTC library, from Python's packages or from the system.
 
     Raises:
         CudaError: There is none.
     """
-    folders = [Path(entry) / "nvidia" for entry in sys.path if (Path(entry) / "nvidia").is_dir()]
-    found = [
-        path for folder in folders for path in sorted(folder.glob("*/lib/libnvrtc.so.*")) if "alt" not in path.name
-    ]
     major = (torch.version.cuda or "13").split(".")[0]
-    for name in (f"libnvrtc.so.{major}", *map(str, found), "libnvrtc.so"):
+    for folder in sorted({path for entry in sys.path for path in Path(entry).glob("nvidia/*/lib") if entry}):
+        found = folder / f"libnvrtc.so.{major}"
+        if found.exists():
+            # It looks for this part by name alone.
+            for part in folder.glob("libnvrtc-builtins.so.*"):
+                ctypes.CDLL(str(part))
+            return ctypes.CDLL(str(found))
+    for name in (f"libnvrtc.so.{major}", "libnvrtc.so"):
         try:
-            ctypes.CDLL(name)
+            return ctypes.CDLL(name)
         except OSError:
             continue
-        return name
     raise CudaError("There is no NVRTC library; install torch with CUDA, or nvidia-cuda-nvrtc.")
 
 
@@ -69,7 +71,7 @@ def compile_source(source: Path, defines: Mapping[str, int], architecture: str) 
     Raises:
         CudaError: It does not compile; the message is the compiler's.
     """
-    library = ctypes.CDLL(find_nvrtc())
+    library = load_nvrtc()
     program = ctypes.c_void_p()
     options = [f"--gpu-architecture={architecture}", "--std=c++17", *(f"-D{k}={v}" for k, v in defines.items())]
     encoded = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
