@@ -27,6 +27,8 @@ from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
 from qharness.kv.rounding import kv_rounding
 from qharness.quantization.linear import QuantizedLinear
+from qharness.serving.base import REFERENCE
+from qharness.serving.model import check_switch, serve, summary
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -75,6 +77,7 @@ class HfEngine:
 
     def __init__(self, loaded: LoadedModel, request: EngineRequest, budgets: Budgets | None = None) -> None:
         use_grouped_attention(loaded.model)
+        self.kernels = summary(serve(loaded, request.kernels))
         self._forward = Forward(loaded.model, kv_rounding(request.kv_bits, request.kv_prefill))
         self._budgets = budgets or (CPU_BUDGETS if loaded.model.device.type == "cpu" else GPU_BUDGETS)
         self._prefill: RememberingPrefill | BatchPrefill = (
@@ -85,7 +88,11 @@ class HfEngine:
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.max_length = max_length_of(loaded.model.config, loaded.tokenizer)
         self.notice = loaded.notice
-        self.identity: Mapping[str, Any] = {**identity_of(loaded, request), "engine": self.name}
+        identity = {**identity_of(loaded, request), "engine": self.name}
+        served = {f"{row['part']} of {row['modules']}": row["kernel"] for row in self.kernels}
+        if set(served.values()) - {REFERENCE}:
+            identity["served"] = served
+        self.identity: Mapping[str, Any] = identity
         self._rule = StopRule(loaded.tokenizer, eos_ids(loaded))
         self._cache = RequestCache(request.cache, self.identity) if request.cache else None
         keep_weights(loaded, True)
@@ -208,8 +215,7 @@ def create(request: EngineRequest) -> HfEngine:
     Raises:
         UsageError: The request names something that this engine cannot do; a row must never be stamped with it.
     """
-    if request.kernels == "triton":
-        raise UsageError("There are no Triton kernels for quantized linears yet; use --kernels reference.")
+    check_switch(request.kernels, request.device)
     from qharness.models.loaded import LoadRequest
     from qharness.models.loading import load_model
 

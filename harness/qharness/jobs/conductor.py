@@ -139,6 +139,7 @@ class Conductor:
             self._record(job.configuration, "evaluate", outcome)
             return
         label = self._label(job.configuration)
+        self.site.run.write_kernels(job.configuration.cell(self.site.plan), outcome.value.kernels)
         for failure in outcome.value.failures:
             self.failed = True
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 from qharness.engines.base import Engine
 from qharness.evaluation.base import EvaluationContext, TaskFailure
@@ -93,10 +94,12 @@ class Measured:
     Attributes:
         seconds: Time of each step, by its key.
         failures: Tasks that could not be measured; they are not stored yet.
+        kernels: What served the modules of the model, see `qharness.serving.model.summary`.
     """
 
     seconds: dict[StepKey, float] = field(default_factory=dict)
     failures: list[TaskFailure] = field(default_factory=list)
+    kernels: Sequence[Mapping[str, Any]] = ()
 
 
 def evaluation_jobs(site: Site, configuration: Configuration) -> list[EvaluationJob]:
@@ -128,7 +131,7 @@ def _evaluate(job: EvaluationJob) -> Measured:
     site, plan = job.site, job.site.plan
     engine = engine_for(site, job.configuration)
     cell = job.configuration.cell(plan)
-    measured = Measured()
+    measured = Measured(kernels=getattr(engine, "kernels", ()))
     for step in steps(plan, site.host):
         if step.key not in job.steps:
             continue

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from qharness.errors import MissingTransform
+from qharness.serving.base import REFERENCE, Use
 from qharness.transforms.contract import MapSpec, TransformEntry
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qharness.transforms.base import AttachedTransform
+
+Kernel = Callable[..., "Tensor"]
 
 
 @cache
@@ -74,7 +77,7 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
     check_factor(spec)
     is_transposed = bool(spec.parameters.get("transposed", False))
     if spec.signs is None:
-        return {"": SignedHadamard(spec.block, is_transposed)}
+        return {"": SignedHadamard(spec.size, spec.block, is_transposed)}
     names = sign_names(spec, tensors)
     for name in names:
         if name not in tensors:
@@ -85,7 +88,7 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
             raise MissingTransform(f"its sign vector '{name}' is no vector of {spec.size} signs")
     if not names:
         raise MissingTransform(f"the artifact has no sign vector '{spec.signs}'")
-    return {name: SignedHadamard(spec.block, is_transposed, tensors, name) for name in names}
+    return {name: SignedHadamard(spec.size, spec.block, is_transposed, tensors, name) for name in names}
 
 
 def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -96,10 +99,33 @@ def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
     return sorted(name for name in tensors if star_of(pattern, name) is not None)
 
 
+def hadamard_kernel(function: str, refused: str, switch: str, device: torch.device) -> tuple[Kernel | None, Use]:
+    """Choose what applies a Hadamard map, across heads or not.
+
+    Args:
+        function: Its name in the kernel's module.
+        refused: Why the kernels do not have the map, as a clause; empty if they do.
+        switch: `auto`, `reference` or `triton`.
+        device: Where the inputs will be.
+
+    Returns:
+        The kernel's function, None for the reference; and what to report.
+
+    Raises:
+        KernelUnavailable: `triton` was asked for and no kernel can serve.
+    """
+    from qharness_kernels.registry import choose
+
+    implementation, reason = choose("hadamard", device, switch, refused)
+    kernel = None if implementation.name == REFERENCE else getattr(implementation.load(), function)
+    return kernel, Use("hadamard", implementation.name, reason)
+
+
 class SignedHadamard:
     """x -> H diag(signs) x, or its transpose x -> diag(signs) H^T x, with block-diagonal H.
 
     Args:
+        size: Size of the dimension.
         block: Size of the blocks of H; None is one block.
         is_transposed: Whether to apply the transpose.
         tensors: Where the sign vector is looked up at every application; None has no signs.
@@ -107,19 +133,36 @@ class SignedHadamard:
     """
 
     def __init__(
-        self, block: int | None, is_transposed: bool, tensors: Mapping[str, Tensor] | None = None, name: str = ""
+        self,
+        size: int,
+        block: int | None,
+        is_transposed: bool,
+        tensors: Mapping[str, Tensor] | None = None,
+        name: str = "",
     ) -> None:
-        self.block, self.is_transposed = block, is_transposed
+        self.size, self.block, self.is_transposed = size, block, is_transposed
         self._tensors, self._name = tensors, name
         self._moved: tuple[Tensor, Tensor] | None = None
+        self._kernel: Kernel | None = None
+
+    def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
+        """Choose what applies the map to inputs of a type on a device.
+
+        Raises:
+            KernelUnavailable: `triton` was asked for and no kernel can serve.
+        """
+        from qharness_kernels.hadamard.tiles import refusal
+
+        refused = refusal(self.block or self.size, dtype)
+        self._kernel, use = hadamard_kernel("hadamard_transform", refused, switch, device)
+        return use
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""
         from qharness_kernels.hadamard import hadamard_transform
 
-        signs = self._signs(x.device)
-        result: Tensor = hadamard_transform(x, block=self.block, signs=signs, inverse=self.is_transposed)
-        return result
+        apply = self._kernel or hadamard_transform
+        return apply(x, block=self.block, signs=self._signs(x.device), inverse=self.is_transposed)
 
     def _signs(self, device: torch.device) -> Tensor | None:
         if self._tensors is None:
