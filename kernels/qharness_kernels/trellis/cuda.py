@@ -1,0 +1,145 @@
+"""Trellis-coded matrices in CUDA C++: products with up to 16 rows of activations, and expansion for more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from qharness_kernels.nvrtc import Program, program
+from qharness_kernels.trellis.layout import CHUNK, Prepared
+from qharness_kernels.trellis.reference import SIDE
+
+SOURCE = Path(__file__).with_name("kernel.cu")
+CODES = {"hyb": 0, "1mad": 1, "3inst": 2, "mul1": 3}
+DECODE_ROWS = 16
+COLUMNS = 8
+COPIES_BYTES = 128
+PATTERN = 0x3B603B60
+EXPAND_THREADS = 512
+
+
+class Plan(NamedTuple):
+    """How a product is cut.
+
+    Attributes:
+        tiles: Tiles of 16 outputs of a block.
+        slabs: Groups of 8 columns of activations.
+        warps: Warps of a block, which share the inputs.
+        ahead: Chunks of inputs that a warp has on the way.
+        resident: Blocks that a multiprocessor can hold.
+    """
+
+    tiles: int
+    slabs: int
+    warps: int
+    ahead: int
+    resident: int = 1
+
+
+def plan(out_features: int, in_features: int, rows: int, processors: int) -> Plan:
+    """Return how a product is cut: one block a multiprocessor, all inputs in it, so that nothing is added across.
+
+    Args:
+        out_features: Outputs.
+        in_features: Inputs.
+        rows: Rows of activations, 1 to 16.
+        processors: Multiprocessors of the GPU.
+    """
+    slabs = -(-rows // COLUMNS)
+    tiles = min(-(-out_features // (SIDE * processors)), 8 // slabs)
+    chunks = -(-in_features // CHUNK)
+    warps = 16
+    ahead = 1 if tiles > 2 else min(2, -(-chunks // warps))
+    return Plan(tiles, slabs, warps, ahead)
+
+
+def constants(prepared: Prepared, x_type: torch.dtype, cut: Plan) -> dict[str, int]:
+    """Return the constants that the kernels are compiled with."""
+    trellis, lut = prepared.trellis, prepared.lut
+    return {
+        "CODE": CODES[prepared.code],
+        "BITS": trellis.bits,
+        "VECTOR": trellis.vector,
+        "STATE": trellis.state_bits,
+        "LUT": 0 if lut is None else len(lut).bit_length() - 1,
+        "SIGNED": 0,
+        "ROWWISE": int(prepared.order == "rows"),
+        "BF16": int(x_type == torch.bfloat16),
+        **{name.upper(): value for name, value in cut._asdict().items()},
+    }
+
+
+def _program(prepared: Prepared, x_type: torch.dtype, cut: Plan, device: torch.device) -> Program:
+    return program(SOURCE, tuple(constants(prepared, x_type, cut).items()), device.index or 0)
+
+
+def _table_bytes(prepared: Prepared) -> int:
+    return 0 if prepared.lut is None else len(prepared.lut) * COPIES_BYTES
+
+
+def matmul(x: Tensor, prepared: Prepared, cut: Plan | None = None) -> Tensor:
+    """Return x W^T.
+
+    Up to 16 rows are multiplied by the weights as they are decoded; for more the matrix is expanded first.
+
+    Args:
+        x: Shape (rows, in_features), float16 or bfloat16.
+        prepared: The matrix.
+        cut: How to cut the product; None chooses by the shape.
+
+    Returns:
+        Shape (rows, out_features), in the type of `x`.
+    """
+    if len(x) > DECODE_ROWS:
+        return x @ dequantize(prepared, x.dtype).T
+    y = torch.empty(len(x), prepared.out_features, dtype=x.dtype, device=x.device)
+    if not len(x):
+        return y
+    processors = torch.cuda.get_device_properties(x.device).multi_processor_count
+    cut = cut or plan(prepared.out_features, prepared.in_features, len(x), processors)
+    partial = cut.warps * cut.tiles * SIDE * len(x) * 4
+    grid = -(-prepared.out_features // (SIDE * cut.tiles))
+    _program(prepared, x.dtype, cut, x.device).launch(
+        "multiply",
+        grid,
+        cut.warps * 32,
+        max(_table_bytes(prepared), partial),
+        prepared.words,
+        prepared.lut,
+        prepared.scale,
+        x.contiguous(),
+        y,
+        len(x),
+        prepared.out_features,
+        prepared.in_features,
+        PATTERN,
+    )
+    return y
+
+
+def dequantize(prepared: Prepared, dtype: torch.dtype) -> Tensor:
+    """Return the matrix, shape (out_features, in_features).
+
+    Args:
+        prepared: The matrix.
+        dtype: float16 or bfloat16.
+    """
+    device = prepared.words.device
+    weight = torch.empty(prepared.out_features, prepared.in_features, dtype=dtype, device=device)
+    processors = torch.cuda.get_device_properties(device).multi_processor_count
+    _program(prepared, dtype, Plan(1, 1, 16, 1), device).launch(
+        "expand",
+        2 * processors,
+        EXPAND_THREADS,
+        _table_bytes(prepared),
+        prepared.words,
+        prepared.lut,
+        prepared.scale,
+        weight,
+        prepared.out_features,
+        prepared.in_features,
+    )
+    return weight
