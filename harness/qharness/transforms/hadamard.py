@@ -144,6 +144,7 @@ class SignedHadamard:
         self._tensors, self._name = tensors, name
         self._moved: tuple[Tensor, Tensor] | None = None
         self._kernel: Kernel | None = None
+        self._dtype: torch.dtype | None = None
 
     def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
         """Choose what applies the map to inputs of a type on a device.
@@ -155,6 +156,7 @@ class SignedHadamard:
 
         refused = refusal(self.block or self.size, dtype)
         self._kernel, use = hadamard_kernel("hadamard_transform", refused, switch, device)
+        self._dtype, self._moved = dtype if self._kernel else None, None
         return use
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -169,7 +171,9 @@ class SignedHadamard:
             return None
         stored = self._tensors[self._name]
         if self._moved is None or self._moved[0] is not stored or self._moved[1].device != device:
-            self._moved = (stored, stored.to(device))
+            # Kernels read signs of their inputs' type fastest; real factors keep their own.
+            dtype = stored.dtype if self._dtype is None or stored.is_floating_point() else self._dtype
+            self._moved = (stored, stored.to(device, dtype))
         return self._moved[1]
 
 
