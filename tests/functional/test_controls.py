@@ -96,7 +96,7 @@ def test_t1_r3_changes_nothing_without_cache_quantization(original, tokens, host
 
 
 def test_r3_saves_keys_with_outliers_from_a_quantized_cache(original, tokens, host, tmp_path, with_outlier_keys):
-    """With an exact cache the outliers change nothing; in four bits they cost the other channels unless R3 spreads them."""
+    """In an exact cache the outliers change nothing; in four bits they cost the other channels, which R3 prevents."""
     outliers = with_outlier_keys(original.model, 16.0)
     assert mean_kl(original.model, outliers, tokens[:2]) < 1e-6
     changed, prepared = rotate(outliers, tmp_path)
