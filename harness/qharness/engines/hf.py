@@ -17,7 +17,7 @@ from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
 from qharness.engines.following import follow, path_logits
 from qharness.engines.forward import Forward
 from qharness.engines.generation import generate_batch
-from qharness.engines.identity import identity_of
+from qharness.engines.identity import identity_of, prefill_identity_of
 from qharness.engines.likelihood import prefill_likelihood, remembered_likelihood
 from qharness.engines.planned import Batch, run_planned
 from qharness.engines.prefill import BatchPrefill, RememberingPrefill
@@ -94,7 +94,13 @@ class HfEngine:
             identity["served"] = served
         self.identity: Mapping[str, Any] = identity
         self._rule = StopRule(loaded.tokenizer, eos_ids(loaded))
-        self._cache = RequestCache(request.cache, self.identity) if request.cache else None
+        self._cache: RequestCache | None = None
+        self._prefill_cache: RequestCache | None = None
+        if request.cache:
+            in_prefill = {**prefill_identity_of(loaded, request), "engine": self.name}
+            self._cache = RequestCache(request.cache, self.identity)
+            is_shared = in_prefill == self.identity
+            self._prefill_cache = self._cache if is_shared else RequestCache(request.cache, in_prefill)
         keep_weights(loaded, True)
 
     def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
@@ -104,7 +110,7 @@ class HfEngine:
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.prefill, [(tree.is_bare, tree.is_chain) for tree in trees])
         keys = [request_key("prefill", *request) for request in requests]
-        return self._run(trees, plan, self._prefill_likelihood, keys, progress)
+        return self._run(trees, plan, self._prefill_likelihood, keys, self._prefill_cache, progress)
 
     def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
         """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
@@ -112,7 +118,8 @@ class HfEngine:
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.slots, [tail_of(tree) for tree in trees], self._budgets.rows)
         keys = [request_key(f"decode-{TAIL}", *request) for request in requests]
-        return self._run(trees, plan, partial(decode_likelihood, self._forward, self._prefill), keys, progress)
+        compute = partial(decode_likelihood, self._forward, self._prefill)
+        return self._run(trees, plan, compute, keys, self._cache, progress)
 
     def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
         """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
@@ -153,6 +160,7 @@ class HfEngine:
         plan: list[list[int]],
         compute: Callable[[Sequence[PrefixTree]], dict[int, Likelihood]],
         keys: list[str],
+        cache: RequestCache | None,
         progress: Progress,
     ) -> list[Likelihood]:
         groups = [[trees[place] for place in places] for places in plan]
@@ -160,7 +168,7 @@ class HfEngine:
             Batch([i for tree in group for i in tree.members], partial(torch.inference_mode()(compute), group))
             for group in groups
         ]
-        return run_planned(batches, keys, Likelihood, self._cache, progress)
+        return run_planned(batches, keys, Likelihood, cache, progress)
 
     @torch.inference_mode()
     def _generate(self, members: Sequence[int], requests: Sequence[GenerationRequest]) -> dict[int, Generation]:
