@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from qharness.quantization.linear import QuantizedLinear, check_shapes
+from qharness.serving.base import Packed
 from qharness_kernels.trellis import Trellis, decode_states, unpack_states
+from qharness_kernels.trellis.layout import supported
 from qharness_qtip.tiles import TILE, TileOrder, from_sequences
 
 BUFFERS = ("trellis", "scale", "lut", "bias")
@@ -96,6 +98,19 @@ class TrellisLinear(QuantizedLinear):
         values = decode_states(self.code, every, None if lut is None else lut.float())
         weights = from_sequences(values[self.states()].flatten(2), self.order)
         return weights * self.get_buffer("scale")
+
+    def packed(self) -> Packed:
+        """Return the operation `trellis`."""
+        lut = self.tensors().get("lut")
+        arguments = {
+            "payload": self.get_buffer("trellis"),
+            "scale": self.get_buffer("scale"),
+            "lut": lut,
+            "trellis": self.shape,
+            "code": self.code,
+            "order": self.order,
+        }
+        return Packed("trellis", arguments, supported(self.shape, self.code, lut))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the payload, the scale and the table."""
