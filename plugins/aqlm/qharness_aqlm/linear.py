@@ -9,8 +9,8 @@ from torch import Tensor
 
 from qharness.quantization.linear import QuantizedLinear, check_shapes
 from qharness.quantization.packing import pack, unpack, words_for
-from qharness_aqlm.scheme import Scheme
 from qharness.serving.base import Packed
+from qharness_aqlm.scheme import Scheme
 from qharness_kernels.codebook import decode_additive
 from qharness_kernels.codebook.layout import supported
 
