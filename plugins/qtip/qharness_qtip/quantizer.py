@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qharness.distillation.slots import Slot, buffer_slot
 from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared
-from qharness.quantization.incoherence import process_model, schedules, tunable, tunable_whole
+from qharness.quantization.incoherence import hadamards, process_model, schedules, tunable, tunable_whole
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.scale import search_scale
@@ -48,8 +48,8 @@ class Qtip:
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:
         """Put a randomized Hadamard on both sides of every linear."""
-        options, block = self.options, self.options.hadamard_block
-        prepared = process_model(model, context.architecture, context.seed, block=block, device=context.device)
+        options, maps = self.options, hadamards(self.options)
+        prepared = process_model(model, context.architecture, context.seed, hadamards=maps, device=context.device)
         length = options.state_bits(context.device)
         notes = {"trellis": f"L={length}, K={options.bits}, V={options.vector}, {options.code}"}
         if length < STATE_BITS:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qharness.distillation.slots import Slot, parameter_slot
+from qharness.distillation.slots import Slot, buffer_slot, parameter_slot
 from qharness_vptq.linear import VptqLinear
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from qharness.quantization.base import BlockContext
 
@@ -34,15 +33,6 @@ def trainable(block: nn.Module, context: BlockContext, rate: float) -> list[Slot
             if name in linear.tensors():
                 users = [other for other in linears.values() if isinstance(other, VptqLinear)]
                 sharing = [other for other in users if other.shared.get(name) == owner]
-                slots.append(_slot([linear, *sharing], name, rate, f"{owner}.{name}"))
+                slots.append(buffer_slot(linear, name, rate, f"{owner}.{name}", sharing=sharing))
     norms = (context.architecture.input_norm, context.architecture.post_norm)
     return slots + [parameter_slot(block.get_submodule(norm), "weight", rate, f"{norm}.weight") for norm in norms]
-
-
-def _slot(linears: Sequence[VptqLinear], name: str, rate: float, label: str) -> Slot:
-    def write(tensor: Tensor) -> None:
-        for linear in linears:
-            linear._buffers[name] = tensor
-            linear.cache_weight(not tensor.requires_grad)
-
-    return Slot(label, lambda: linears[0].get_buffer(name), write, rate)
