@@ -37,7 +37,7 @@ def family_factor(n: int, family: Family = "generated") -> Factor:
 
 def family_matrix(order: int, family: Family = "generated") -> Tensor:
     """Return the dense factor of an order in a family, shape (order, order), int8."""
-    return public_matrix(order).T if family == "public" and order in ORDERS else hadamard_matrix(order)
+    return public_matrix(order).T.contiguous() if family == "public" and order in ORDERS else hadamard_matrix(order)
 
 
 @cache

@@ -11,7 +11,6 @@ from torch import Tensor
 from qharness.artifacts.conversion import write_converted
 from qharness.errors import UsageError
 from qharness.quantization.incoherence import sign_vectors
-from qharness_quip_sharp.codes import RESIDUAL_SCALE
 from qharness_quip_sharp.fused import FusedLinear
 from qharness_quip_sharp.linear import LatticeLinear
 from qharness_quip_sharp.loading import FUSED, SECTION, VERSION
@@ -67,7 +66,7 @@ def _params(bits: int) -> dict[str, Any]:
         "model_version": 1,
         "packsz": 4,
         "rescale_WH": False,
-        "resid_scale_override": RESIDUAL_SCALE.get(bits, -1),
+        "resid_scale_override": -1,
     }
 
 
