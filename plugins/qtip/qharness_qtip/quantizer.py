@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from qharness.quantization.base import BlockContext, LinearContext, ModelContext
 from qharness.quantization.incoherence import hadamards, process_model, schedules, tunable, tunable_whole
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
-from qharness.rounding.scale import search_scale
+from qharness.rounding.scale import search_scales
 from qharness_kernels.trellis import Trellis, gaussian_table
 from qharness_qtip.code import TrellisCode
 from qharness_qtip.linear import TrellisLinear
@@ -66,7 +66,7 @@ class Qtip:
         options, hessian, device = self.options, context.hessian, context.device
         weights = [linear.weight.detach().to(device).float() for linear in linears.values()]
         code = self._code(options.state_bits(device), device)
-        scales = [self._scale(weight, hessian, code, device) for weight in weights]
+        scales = self._scales(weights, hessian, code, device)
         target = torch.cat([weight / scale for weight, scale in zip(weights, scales, strict=True)])
         rounded = round_with_feedback(target, hessian, code, order="reverse", damping=options.damping)
         if options.iterations and hessian is not None:
@@ -116,23 +116,23 @@ class Qtip:
             self._codes[key] = TrellisCode(trellis, options.code, self.lut, order, options.window, device)
         return self._codes[key]
 
-    def _scale(self, weight: Tensor, hessian: Tensor | None, code: TrellisCode, device: str) -> float:
-        size = float(weight.square().mean().sqrt().clamp_min(1e-12))
+    def _scales(self, weights: Sequence[Tensor], hessian: Tensor | None, code: TrellisCode, device: str) -> list[float]:
+        sizes = [float(weight.square().mean().sqrt().clamp_min(1e-12)) for weight in weights]
         if self.options.scale:
-            return size / (code.rms * self.options.scale)
+            return [size / (code.rms * self.options.scale) for size in sizes]
         length = min(max(SEARCH_STATE_BITS, 2 * code.trellis.shift), code.trellis.state_bits)
         few, damping = self._code(length, device), self.options.damping
-        found = search_scale(
-            weight,
+        found = search_scales(
+            weights,
             hessian,
             few,
-            start=size / few.rms,
+            starts=[size / few.rms for size in sizes],
             order="reverse",
             damping=damping,
             rows=SEARCH_ROWS,
             steps=SEARCH_STEPS,
         )
-        return found * few.rms / code.rms
+        return [scale * few.rms / code.rms for scale in found]
 
 
 def refit_factor(weight: Tensor, hessian: Tensor | None, rounded: Tensor) -> float:

@@ -21,7 +21,7 @@ from qharness.quantization.incoherence import (
 from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.refit import refit_rows
-from qharness.rounding.scale import search_scale
+from qharness.rounding.scale import search_scales
 from qharness_quip_sharp.codes import BEST_SCALE, LatticeCode
 from qharness_quip_sharp.fused import FusedLinear, Member, stack_weights
 from qharness_quip_sharp.linear import LatticeLinear, stored
@@ -102,7 +102,7 @@ class QuipSharp:
         weights, hessian = padded(weights, hessian)
         options = self.options
         code, damping = LatticeCode(options.bits), options.damping
-        scales = [self._scale(weight, hessian, code) for weight in weights]
+        scales = self._scales(weights, hessian, code)
         rows = [len(weight) for weight in weights]
         target = torch.cat([weight / scale for weight, scale in zip(weights, scales, strict=True)])
         rounded = round_with_feedback(target, hessian, code, order="reverse", damping=damping)
@@ -112,15 +112,15 @@ class QuipSharp:
         parts = zip(rounded.indices.split(rows), scales, factors.split(rows), strict=True)
         return [(indices, scale * (own if options.row_scales else own[:1])) for indices, scale, own in parts]
 
-    def _scale(self, weight: Tensor, hessian: Tensor, code: LatticeCode) -> float:
+    def _scales(self, weights: Sequence[Tensor], hessian: Tensor, code: LatticeCode) -> list[float]:
         options = self.options
-        size = float(weight.square().mean().sqrt().clamp_min(1e-12))
-        scale = size / (options.scale or BEST_SCALE[options.bits])
+        sizes = [float(weight.square().mean().sqrt().clamp_min(1e-12)) for weight in weights]
+        starts = [size / (options.scale or BEST_SCALE[options.bits]) for size in sizes]
         if options.scale:
-            return scale
+            return starts
         passes = min(options.iterations, SEARCH_PASSES)
-        return search_scale(
-            weight, hessian, code, start=scale, order="reverse", damping=options.damping, descent=passes
+        return search_scales(
+            weights, hessian, code, starts=starts, order="reverse", damping=options.damping, descent=passes
         )
 
     def finetune(self, block: nn.Module, context: BlockContext) -> None:
