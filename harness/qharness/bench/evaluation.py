@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from qharness.host import Host
     from qharness.records import Suite, TaskSpec
 
-PROBE_CPU, PROBE_GPU = 4, 192
+PROBE_CPU, PROBE_GPU = 2, 96
 """Documents of each kind on which the reference's batch size is searched."""
 Tell = Callable[[str], None]
 

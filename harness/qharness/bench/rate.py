@@ -12,7 +12,7 @@ from qharness.engines.forward import Forward
 LENGTHS = (128, 256, 512, 1024)
 CPU_TOKENS = (256, 1024, 2048)
 GPU_TOKENS = (4096, 8192, 16384, 32768)
-CPU_BUDGET = 1.0
+CPU_BUDGET = 0.5
 GPU_BUDGET = 0.25
 """Seconds for each shape; a shape is run at least twice."""
 

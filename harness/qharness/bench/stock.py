@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from qharness.models.loaded import LoadedModel
 
-CPU_SIZES = (1, 2, 4, 8, 16)
-GPU_SIZES = (8, 16, 32, 64, 128, 256)
+CPU_SIZES = (1, 4, 16)
+GPU_SIZES = (16, 32, 64, 128, 256)
 SLOWER = 1.3
 """The search ends at a size that takes so many times as long as the best so far."""
 

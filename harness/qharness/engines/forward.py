@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qharness.engines.attention import NAME as GROUPED
-from qharness.engines.transfer import upload
+from qharness.engines.transfer import send, upload
 from qharness.kv.cache import rounding_cache
 from qharness.models.architecture import architecture_of
 
@@ -113,5 +113,6 @@ class Forward:
 
     def additive(self, allowed: Tensor) -> Tensor:
         """Return the additive mask of a boolean one (True: may be seen)."""
+        allowed = send(allowed, self.device) if allowed.device != self.device else allowed
         mask = torch.zeros(allowed.shape, dtype=self.dtype, device=self.device)
-        return mask.masked_fill_(~allowed.to(self.device), torch.finfo(self.dtype).min)
+        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)

@@ -13,7 +13,7 @@ from qharness.engines.heads import Prompt
 from qharness.engines.prefill import Prefill
 from qharness.engines.prefixes import PrefixTree, Scored
 from qharness.engines.slots import Slots, head_cache
-from qharness.engines.transfer import download
+from qharness.engines.transfer import download, upload
 
 Answers = Callable[[], Mapping[int, Likelihood]]
 """Waits for the device and returns the likelihoods by the index of the request."""
@@ -59,7 +59,7 @@ def score_members(trees: Sequence[PrefixTree], logits: Tensor, row_of: Mapping[N
         for index, scored in tree.members.items():
             members.append((index, scored))
             pairs.extend((row_of[place, node], token) for node, token in scored)
-    rows, tokens = torch.tensor(pairs).T.contiguous().to(logits.device, non_blocking=True)
+    rows, tokens = upload(list(zip(*pairs, strict=True)), logits.device)
     logprobs = logits[rows, tokens] - torch.logsumexp(logits, dim=-1)[rows]
     hits = logits.argmax(dim=-1)[rows] == tokens
     fetched = download(torch.stack([logprobs, hits.float()]))

@@ -10,8 +10,12 @@ from torch import Tensor
 
 
 def upload(values: Sequence[Any], device: torch.device) -> Tensor:
-    """Return a tensor of the values, copied from pinned memory where the device is a GPU."""
-    tensor = torch.tensor(values)
+    """Return a tensor of the values on the device."""
+    return send(torch.tensor(values), device)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a host tensor on the device, copied from pinned memory where that is a GPU."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
