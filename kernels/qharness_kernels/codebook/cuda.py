@@ -32,6 +32,7 @@ class Plan(NamedTuple):
         warps: Warps of a block, which share the inputs.
         ahead: Chunks of inputs that a warp has on the way.
         resident: Blocks that a multiprocessor can hold.
+        eager: Whether a warp reads the activations of its next chunk early.
     """
 
     tiles: int
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     warps: int
     ahead: int
     resident: int = 1
+    eager: int = 0
 
 
 def plan(out_features: int, in_features: int, rows: int, processors: int) -> Plan:
@@ -58,6 +60,20 @@ def plan(out_features: int, in_features: int, rows: int, processors: int) -> Pla
 
 def _is_staged(prepared: Prepared) -> bool:
     return prepared.bits <= STAGED_BITS
+
+
+def blocks(out_features: int, cut: Plan, processors: int) -> int:
+    """Return how many blocks share the tiles: one a multiprocessor where that is enough and there is work for each.
+
+    A kernel that starts early then finds room for one block on each multiprocessor, and not for two on some.
+
+    Args:
+        out_features: Outputs.
+        cut: How the product is cut.
+        processors: Multiprocessors of the GPU.
+    """
+    tiles = -(-out_features // SIDE)
+    return max(-(-tiles // cut.tiles), min(tiles, processors))
 
 
 def constants(prepared: Prepared, x_type: torch.dtype, cut: Plan) -> dict[str, int]:
@@ -102,7 +118,7 @@ def matmul(x: Tensor, prepared: Prepared, cut: Plan | None = None) -> Tensor:
     partial = cut.warps * cut.tiles * SIDE * len(x) * 4
     _program(prepared, x.dtype, cut, x.device).launch(
         "multiply",
-        -(-prepared.out_features // (SIDE * cut.tiles)),
+        blocks(prepared.out_features, cut, processors),
         cut.warps * 32,
         max(_staged_bytes(prepared), partial),
         prepared.words,

@@ -8,6 +8,7 @@
 //   WARPS    warps of a block; they share the inputs
 //   AHEAD    chunks of inputs that a warp has on the way
 //   RESIDENT blocks that a multiprocessor can hold
+//   EAGER    1 if a warp reads the activations of its next chunk before it multiplies those of this one
 //
 // A codeword is eight inputs of a row. With g = lane / 4 and t = lane % 4 a lane holds, for every 32 inputs, the codes
 // of rows g and g + 8 of the tile for inputs 8 t to 8 t + 7: what they stand for is its part of the first operands of
@@ -131,7 +132,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
     multiply(const u32 *__restrict__ payload, const char *__restrict__ books, const u16 *__restrict__ scales,
              const u16 *__restrict__ x, u16 *__restrict__ y, int rows, int out_features, int in_features) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-    const int chunks = (in_features + CHUNK - 1) / CHUNK, tiles = (out_features + 15) / 16, first = blockIdx.x * TILES;
+    const int chunks = (in_features + CHUNK - 1) / CHUNK, tiles = (out_features + 15) / 16;
+    const int first = (int)(blockIdx.x * tiles / gridDim.x);
+    const int end = (int)((blockIdx.x + 1) * tiles / gridDim.x);
     // The next kernel may start to read its weights; this one waits, with its own on the way, for what it depends on.
     asm volatile("griddepcontrol.launch_dependents;");
     Words ahead[AHEAD][TILES];
@@ -140,13 +143,21 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
 #pragma unroll
         for (int i = 0; i < TILES; i++)
             if (warp + u * WARPS < chunks)
-                read_words(ahead[u][i], payload, min(first + i, tiles - 1) * chunks + warp + u * WARPS, lane);
+                read_words(ahead[u][i], payload, min(first + i, end - 1) * chunks + warp + u * WARPS, lane);
     const u32 bank = (u32)__cvta_generic_to_shared(shared) + lane % COPIES * 16;
 #if STAGED
     stage((const uint4 *)books, WARPS * 32);
     __syncthreads();
 #endif
     asm volatile("griddepcontrol.wait;" ::: "memory");
+#if EAGER
+    u32 coming[SLABS][STEPS][4];
+#pragma unroll
+    for (int s = 0; s < SLABS; s++)
+#pragma unroll
+        for (int step = 0; step < STEPS; step++)
+            read_inputs(coming[s][step], x, s * 8 + g, rows, warp * CHUNK + step * 32 + t * 8, in_features);
+#endif
     float sums[TILES][SLABS][4] = {};
     for (int start = warp; start < chunks; start += AHEAD * WARPS) {
 #pragma unroll
@@ -157,9 +168,17 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
 #pragma unroll
                 for (int s = 0; s < SLABS; s++)
 #pragma unroll
-                    for (int step = 0; step < STEPS; step++)
+                    for (int step = 0; step < STEPS; step++) {
+#if EAGER
+#pragma unroll
+                        for (int q = 0; q < 4; q++) inputs[s][step][q] = coming[s][step][q];
+                        read_inputs(coming[s][step], x, s * 8 + g, rows, (chunk + WARPS) * CHUNK + step * 32 + t * 8,
+                                    in_features);
+#else
                         read_inputs(inputs[s][step], x, s * 8 + g, rows, chunk * CHUNK + step * 32 + t * 8,
                                     in_features);
+#endif
+                    }
 #pragma unroll
                 for (int i = 0; i < TILES; i++) {
                     u32 found[STEPS][BOOKS][2][4];
@@ -171,7 +190,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
                             for (int row = 0; row < 2; row++)
                                 look_up(found[step][book][row], ahead[u][i].at[step], row, book, books, bank);
                     if (next < chunks)
-                        read_words(ahead[u][i], payload, min(first + i, tiles - 1) * chunks + next, lane);
+                        read_words(ahead[u][i], payload, min(first + i, end - 1) * chunks + next, lane);
 #pragma unroll
                     for (int step = 0; step < STEPS; step++)
 #pragma unroll
@@ -210,8 +229,8 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
         float sum = 0;
 #pragma unroll
         for (int w = 0; w < WARPS; w++) sum += partial[w * results + r];
-        const int row = (first + r / (rows * 16)) * 16 + r % 16, column = r / 16 % rows;
-        if (row < out_features)
+        const int tile = first + r / (rows * 16), row = tile * 16 + r % 16, column = r / 16 % rows;
+        if (tile < end && row < out_features)
             y[(size_t)column * out_features + row] = to_output(sum * widen(scales[row]) * RESTORE);
     }
 }

@@ -18,6 +18,7 @@ DECODE_ROWS = 16
 COLUMNS = 8
 COPIES_BYTES = 128
 PATTERN = 0x3B603B60
+SHIFTED = -(89226354 << 16) & 0xFFFFFFFF
 EXPAND_THREADS = 512
 
 
@@ -30,6 +31,7 @@ class Plan(NamedTuple):
         warps: Warps of a block, which share the inputs.
         ahead: Chunks of inputs that a warp has on the way.
         resident: Blocks that a multiprocessor can hold.
+        eager: Whether a warp reads the activations of its next chunk early.
     """
 
     tiles: int
@@ -37,6 +39,7 @@ class Plan(NamedTuple):
     warps: int
     ahead: int
     resident: int = 1
+    eager: int = 0
 
 
 def plan(out_features: int, in_features: int, rows: int, processors: int) -> Plan:
@@ -54,6 +57,20 @@ def plan(out_features: int, in_features: int, rows: int, processors: int) -> Pla
     warps = 16
     ahead = 1 if tiles > 2 else min(2, -(-chunks // warps))
     return Plan(tiles, slabs, warps, ahead)
+
+
+def blocks(out_features: int, cut: Plan, processors: int) -> int:
+    """Return how many blocks share the tiles: one a multiprocessor where that is enough and there is work for each.
+
+    A kernel that starts early then finds room for one block on each multiprocessor, and not for two on some.
+
+    Args:
+        out_features: Outputs.
+        cut: How the product is cut.
+        processors: Multiprocessors of the GPU.
+    """
+    tiles = -(-out_features // SIDE)
+    return max(-(-tiles // cut.tiles), min(tiles, processors))
 
 
 def constants(prepared: Prepared, x_type: torch.dtype, cut: Plan) -> dict[str, int]:
@@ -101,10 +118,9 @@ def matmul(x: Tensor, prepared: Prepared, cut: Plan | None = None) -> Tensor:
     processors = torch.cuda.get_device_properties(x.device).multi_processor_count
     cut = cut or plan(prepared.out_features, prepared.in_features, len(x), processors)
     partial = cut.warps * cut.tiles * SIDE * len(x) * 4
-    grid = -(-prepared.out_features // (SIDE * cut.tiles))
     _program(prepared, x.dtype, cut, x.device).launch(
         "multiply",
-        grid,
+        blocks(prepared.out_features, cut, processors),
         cut.warps * 32,
         max(_table_bytes(prepared), partial),
         prepared.words,
@@ -116,6 +132,7 @@ def matmul(x: Tensor, prepared: Prepared, cut: Plan | None = None) -> Tensor:
         prepared.out_features,
         prepared.in_features,
         PATTERN,
+        SHIFTED,
     )
     return y
 

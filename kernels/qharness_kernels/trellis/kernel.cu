@@ -12,6 +12,7 @@
 //   WARPS    warps of a block; they share the inputs
 //   AHEAD    chunks of inputs that a warp has on the way
 //   RESIDENT blocks that a multiprocessor can hold
+//   EAGER    1 if a warp reads the activations of its next chunk before it multiplies those of this one
 //
 // A lane holds 32 consecutive weights of a tile: with g = lane / 4 and t = lane % 4, those from 32 g on of tile t of four
 // that are side by side. Its registers, decoded, are the first operands of four mma.m16n8k16 instructions. Two such
@@ -85,14 +86,41 @@ __device__ __forceinline__ u32 state(const u32 (&w)[BITS + 1], int b) {
     return found >> (16 - STATE);
 }
 
-__device__ __forceinline__ u32 mixed(u32 x) {
 #if CODE == MAD
-    return x * 34038481u + 76625530u;
+#define STATE_FACTOR 34038481u
+#define STATE_TERM 76625530u
 #elif CODE == INST
-    return x * 89226354u + 64248484u;
+#define STATE_FACTOR 89226354u
+#define STATE_TERM 64248484u
 #else
-    return x * 0x83DCD12Du;
+#define STATE_FACTOR 0x83DCD12Du
+#define STATE_TERM 0u
 #endif
+
+__device__ __forceinline__ u32 mixed(u32 x) { return x * STATE_FACTOR + STATE_TERM; }
+
+// The states from bits `b` and `b` + 16 on, mixed. What the second's high half, which is the first, adds to its product
+// is taken off by another multiplication, with `shifted`: logical operations are what runs out.
+__device__ __forceinline__ void mix_two(const u32 (&w)[BITS + 1], int b, u32 shifted, u32 &first, u32 &last) {
+#if CODE == INST && STATE == 16
+    const int j = b / 32, o = b % 32;
+    const u32 both = o ? funnel_left(w[j], w[j + 1], o) : w[j], high = both >> 16;
+    first = mixed(high);
+    last = both * STATE_FACTOR + (high * shifted + STATE_TERM);
+#else
+    first = mixed(state(w, b));
+    last = mixed(state(w, b + 16));
+#endif
+}
+
+// Sixteen bits behind the weights of inputs 2 q are those of inputs 2 (q + APART), for these four q.
+#if BITS == 4
+#define APART (ROWWISE ? 2 : 4)
+#else
+#define APART (ROWWISE ? 4 : 1)
+#endif
+__device__ __forceinline__ constexpr int first_of(int j) {
+    return APART == 4 ? j : APART == 1 ? 2 * j : j % 2 + 4 * (j / 2);
 }
 
 // (y & 0x8FFF8FFF) ^ 0x3B603B60: one operation, if the second constant is in a register.
@@ -220,9 +248,12 @@ __device__ __forceinline__ void fill_table(char *table, const u32 *lut, int thre
 
 extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
     multiply(const u32 *__restrict__ payload, const u32 *__restrict__ lut, const float *__restrict__ scale,
-             const u16 *__restrict__ x, u16 *__restrict__ y, int rows, int out_features, int in_features, u32 pattern) {
+             const u16 *__restrict__ x, u16 *__restrict__ y, int rows, int out_features, int in_features, u32 pattern,
+             u32 shifted) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
-    const int chunks = (in_features + CHUNK - 1) / CHUNK, tiles = out_features / 16, first = blockIdx.x * TILES;
+    const int chunks = (in_features + CHUNK - 1) / CHUNK, tiles = out_features / 16;
+    const int first = (int)(blockIdx.x * tiles / gridDim.x);
+    const int end = (int)((blockIdx.x + 1) * tiles / gridDim.x);
     // The next kernel may start to read its weights; this one waits, with its own on the way, for what it depends on.
     asm volatile("griddepcontrol.launch_dependents;");
     Words ahead[AHEAD][TILES];
@@ -231,13 +262,21 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
 #pragma unroll
         for (int i = 0; i < TILES; i++)
             if (warp + u * WARPS < chunks)
-                read_words(ahead[u][i], payload, min(first + i, tiles - 1) * chunks + warp + u * WARPS, lane);
+                read_words(ahead[u][i], payload, min(first + i, end - 1) * chunks + warp + u * WARPS, lane);
     const u32 bank = (u32)__cvta_generic_to_shared(shared) + lane * 4;
 #if CODE == HYB
     fill_table(shared, lut, WARPS * 32);
     __syncthreads();
 #endif
     asm volatile("griddepcontrol.wait;" ::: "memory");
+#if EAGER
+    u32 coming[SLABS][2][8];
+#pragma unroll
+    for (int s = 0; s < SLABS; s++)
+#pragma unroll
+        for (int unit = 0; unit < 2; unit++)
+            read_inputs(coming[s][unit], x, s * 8 + g, rows, warp * CHUNK + unit * 64 + t * 16, in_features);
+#endif
     float sums[TILES][SLABS][4] = {};
     for (int start = warp; start < chunks; start += AHEAD * WARPS) {
 #pragma unroll
@@ -248,9 +287,17 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
 #pragma unroll
                 for (int s = 0; s < SLABS; s++)
 #pragma unroll
-                    for (int unit = 0; unit < 2; unit++)
+                    for (int unit = 0; unit < 2; unit++) {
+#if EAGER
+#pragma unroll
+                        for (int q = 0; q < 8; q++) inputs[s][unit][q] = coming[s][unit][q];
+                        read_inputs(coming[s][unit], x, s * 8 + g, rows,
+                                    (chunk + WARPS) * CHUNK + unit * 64 + t * 16, in_features);
+#else
                         read_inputs(inputs[s][unit], x, s * 8 + g, rows, chunk * CHUNK + unit * 64 + t * 16,
                                     in_features);
+#endif
+                    }
 #pragma unroll
                 for (int i = 0; i < TILES; i++) {
 #pragma unroll
@@ -261,17 +308,26 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
                         for (int j = 0; j < 4; j++) {
 #if CODE == INST
                             // A weight is the sum of two float16 numbers: both go into the product, with one input.
+                            u32 a[2][4];
+#if BITS == 3
+                            const int q[2] = {2 * j, 2 * j + 1};
 #pragma unroll
-                            for (int q = 2 * j; q < 2 * j + 2; q++) {
-                                u32 a[4];
+                            for (int r = 0; r < 8; r++)
+                                a[r / 4][r % 4] = mixed(state(w, (place(q[r / 4], r & 1) + (r >> 1 & 1)) * BITS));
+#else
+                            const int q[2] = {first_of(j), first_of(j) + APART};
 #pragma unroll
-                                for (int r = 0; r < 4; r++)
-                                    a[r] = two_halves(mixed(state(w, (place(q, r & 1) + (r >> 1)) * BITS)), pattern);
+                            for (int r = 0; r < 4; r++)
+                                mix_two(w, (place(q[0], r & 1) + (r >> 1)) * BITS, shifted, a[0][r], a[1][r]);
+#endif
+#pragma unroll
+                            for (int r = 0; r < 8; r++) a[r / 4][r % 4] = two_halves(a[r / 4][r % 4], pattern);
+#pragma unroll
+                            for (int h = 0; h < 2; h++)
 #pragma unroll
                                 for (int s = 0; s < SLABS; s++)
-                                    multiply_add(sums[i][s], a, __byte_perm(inputs[s][unit][q], 0, 0x1010),
-                                                 __byte_perm(inputs[s][unit][q], 0, 0x3232));
-                            }
+                                    multiply_add(sums[i][s], a[h], __byte_perm(inputs[s][unit][q[h]], 0, 0x1010),
+                                                 __byte_perm(inputs[s][unit][q[h]], 0, 0x3232));
 #else
                             u32 a[4];
 #pragma unroll
@@ -284,7 +340,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
                         }
                     }
                     if (next < chunks)
-                        read_words(ahead[u][i], payload, min(first + i, tiles - 1) * chunks + next, lane);
+                        read_words(ahead[u][i], payload, min(first + i, end - 1) * chunks + next, lane);
                 }
             }
         }
@@ -313,7 +369,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
 #pragma unroll
         for (int w = 0; w < WARPS; w++) total += partial[w * results + r];
         const int tile = first + r / (rows * 16), column = r / 16 % rows;
-        if (tile < tiles) y[(size_t)column * out_features + tile * 16 + r % 16] = to_output(total * factor);
+        if (tile < end) y[(size_t)column * out_features + tile * 16 + r % 16] = to_output(total * factor);
     }
 }
 
