@@ -4,6 +4,9 @@
 // table has, for a pattern and for a sign byte, eight numbers of four bits whose exclusive or n is 2 v + 15 / 2, v the
 // coordinate: coordinate 2 p + e in bits 4 p + 16 e. Each lane has its own bank.
 
+#include "matvec/skeleton.cu"
+#include "matvec/table.cu"
+
 struct Code {
     static const int TABLE = 65536;
     static constexpr float OUTER = 0.5f;
@@ -51,7 +54,11 @@ struct Code {
         }
     }
 
+    __device__ __forceinline__ void rescale(int n, float left, float right) { ::rescale(totals[n], left, right); }
+
     __device__ __forceinline__ float finish(float sum, int n, int i) const { return sum - 7.5f * totals[n][i]; }
 
     static __device__ __forceinline__ float rescaled(const Arguments& of, float sum, int output) { return sum * low_half(of.row_scales[ONE_SCALE ? 0 : output]); }
 };
+
+#include "matvec/decode.cu"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from qharness_kernels.e8p.patterns import COORDINATES, abs_patterns
-from qharness_kernels.matvec.tiles import COLUMNS, ROWS, as_words, byte_words, padded
+from qharness_kernels.matvec.tiles import COLUMNS, ROWS, as_words, byte_words, padded, settled
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def prepare(codes: Tensor, scales: Tensor, *, in_features: int) -> Prepared:
     """Return the tiles of code words; arguments as `reference.dequantize` takes them."""
     words = padded(codes.int() & 0xFFFF, ROWS, COLUMNS // 8)
     payload = torch.cat([byte_words(words >> 8), byte_words(words & 255)], -1)
-    return Prepared(payload, scales.half(), table(codes.device), len(codes), in_features)
+    scales = scales.half().contiguous()
+    settled((payload, scales))
+    return Prepared(payload, scales, table(codes.device), len(codes), in_features)
 
 
 @cache

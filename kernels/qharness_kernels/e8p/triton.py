@@ -13,7 +13,7 @@ from qharness_kernels.matvec.triton import word_of
 
 
 @triton.jit
-def _weights(
+def _weights(  # noqa: ANN202
     payload,
     scales,
     table,
@@ -24,14 +24,14 @@ def _weights(
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     ONE_SCALE: tl.constexpr,
-):  # noqa: ANN202
+):
     """Return the weights of a tile; GROUP is the number of rows, and see `layout.table` for the numbers."""
     quarter, shift = column // 8 % 4, column // 32 * 8
     pattern = word_of(payload, tile, group, GROUPS, row, quarter, row // 8) >> shift & 255
     sign = word_of(payload, tile, group, GROUPS, row, quarter, row // 8 + 2) >> shift & 255
     both = tl.load(table + 2 * pattern) ^ tl.load(table + 2 * sign + 1)
     number = both >> (column % 8 // 2 * 4 + column % 2 * 16) & 15
-    if ONE_SCALE:
+    if ONE_SCALE:  # noqa: SIM108
         scale = tl.load(scales)
     else:
         scale = tl.load(scales + tile * 16 + row, mask=tile * 16 + row < GROUP, other=0.0)
@@ -46,6 +46,6 @@ def dequantize(prepared: Prepared, dtype: torch.dtype) -> Tensor:
 
 
 def matmul(x: Tensor, prepared: Prepared) -> Tensor:
-    """Return x W^T, shape (rows, out_features), of x's type."""
+    """Return x W^T, shape (rows, out_features), of x's type: portable, and many times slower than `cuda.matmul`."""
     rows = prepared.out_features
     return tiles.matmul(_weights, x, prepared.payload, prepared.scales, prepared.table, rows, group=rows)

@@ -3,6 +3,8 @@
 // Word 2 h + r of a lane holds blocks 2 h and 2 h + 1 of row g + 8 r: pair p of block 2 h + q in bits 2 p + 8 q and 16
 // above. `side` is (TILES, sides, 8, segments, 2 rows) of float16 pairs (scale, zero).
 
+#include "matvec/skeleton.cu"
+
 #define SEGMENTS (GROUP < 128 ? 128 / GROUP : 1)
 #define SPAN ((GROUP + 127) / 128)
 #define SIDES ((GROUPS + SPAN - 1) / SPAN)
@@ -77,7 +79,11 @@ struct Code {
         }
     }
 
+    __device__ __forceinline__ void rescale(int, float, float) {}
+
     __device__ __forceinline__ float finish(float sum, int, int) const { return sum; }
 
     static __device__ __forceinline__ float rescaled(const Arguments&, float sum, int) { return sum; }
 };
+
+#include "matvec/decode.cu"

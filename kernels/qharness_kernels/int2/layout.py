@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from qharness_kernels.int2.reference import unpacked, zero_points
-from qharness_kernels.matvec.tiles import CHUNK, COLUMNS, ROWS, half_pairs, joined, padded
+from qharness_kernels.matvec.tiles import CHUNK, COLUMNS, ROWS, half_pairs, joined, padded, settled
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,9 @@ def prepare(
     fields = fields.permute(0, 3, 2, 6, 4, 1, 5, 7, 8)
     shifts = 8 * torch.arange(2)[:, None, None] + 2 * torch.arange(4)[:, None] + 16 * torch.arange(2)
     payload = torch.cat([joined(part.flatten(-3), shifts.flatten().to(codes.device)) for part in fields.split(CHUNK)])
-    return Prepared(
-        payload.flatten(4).flatten(2, 3),
-        _side(padded(scales.float(), ROWS, 1), padded(zero_points(scales, zeros, zero), ROWS, 1), group),
-        columns,
-        group,
-        out_features,
-        in_features,
-    )
+    side = _side(padded(scales.float(), ROWS, 1), padded(zero_points(scales, zeros, zero), ROWS, 1), group)
+    settled((payload, side))
+    return Prepared(payload.flatten(4).flatten(2, 3), side, columns, group, out_features, in_features)
 
 
 def _side(scales: Tensor, zeros: Tensor, group: int) -> Tensor:

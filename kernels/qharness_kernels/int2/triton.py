@@ -13,7 +13,7 @@ from qharness_kernels.matvec.triton import half_of, word_of
 
 
 @triton.jit
-def _weights(
+def _weights(  # noqa: ANN202
     payload,
     scales,
     table,
@@ -24,7 +24,7 @@ def _weights(
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     ONE_SCALE: tl.constexpr,
-):  # noqa: ANN202
+):
     """Return the weights of a tile; see `layout.py` for the order of bits."""
     word = word_of(payload, tile, group, GROUPS, row, column // 8 % 4, column // 64 * 2 + row // 8)
     code = word >> (column // 2 % 4 * 2 + column // 32 % 2 * 8 + column % 2 * 16) & 3
@@ -46,7 +46,7 @@ def dequantize(prepared: Prepared, dtype: torch.dtype) -> Tensor:
 
 
 def matmul(x: Tensor, prepared: Prepared) -> Tensor:
-    """Return x W^T, shape (rows, out_features), of x's type."""
+    """Return x W^T, shape (rows, out_features), of x's type: portable, and many times slower than `cuda.matmul`."""
     payload, side = prepared.payload, prepared.side
     x = x if prepared.columns is None else x[:, prepared.columns]
     return tiles.matmul(_weights, x, payload, side, side, prepared.out_features, group=prepared.group)

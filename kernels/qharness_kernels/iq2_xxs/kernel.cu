@@ -5,6 +5,9 @@
 // pairs: d of rows g and g + 8. The table has, for a point and for a sign byte, eight numbers of four bits: their
 // exclusive or is the magnitude's number, plus 4 where the weight is negative; number i in bits 4 i.
 
+#include "matvec/skeleton.cu"
+#include "matvec/table.cu"
+
 struct Code {
     static const int TABLE = 65536;
     static constexpr float OUTER = 0.25f;
@@ -53,18 +56,14 @@ struct Code {
             const u32 numbers[2] = {look_up(words.w[0], words.w[2], b, place), look_up(words.w[1], words.w[3], b, place)};
             Sums block;
 #pragma unroll
-            for (int n = 0; n < NT; ++n)
-#pragma unroll
-                for (int i = 0; i < 4; ++i) block[n][i] = offsets[b][n][i];
-#pragma unroll
             for (int m = 0; m < 2; ++m) {
                 // 64 + 8, 25, 43 and 64 - 8, 25, 43.
                 const u32 upper = permute(0x006B5948, 0x00152738, numbers[0] >> 16 * m);
                 const u32 lower = permute(0x006B5948, 0x00152738, numbers[1] >> 16 * m);
 #pragma unroll
                 for (int n = 0; n < NT; ++n)
-                    multiply(
-                        block[n], permute(upper, 0, 0x4140), permute(lower, 0, 0x4140), permute(upper, 0, 0x4342),
+                    multiply_onto(
+                        block[n], m ? block[n] : offsets[b][n], permute(upper, 0, 0x4140), permute(lower, 0, 0x4140), permute(upper, 0, 0x4342),
                         permute(lower, 0, 0x4342), x.pair[n][b][2 * m], x.pair[n][b][2 * m + 1]
                     );
             }
@@ -84,7 +83,11 @@ struct Code {
             for (int i = 0; i < 4; ++i) sums[n][i] += part[n][i] * (i < 2 ? low_half(side.pair) : high_half(side.pair));
     }
 
+    __device__ __forceinline__ void rescale(int, float, float) {}
+
     __device__ __forceinline__ float finish(float sum, int, int) const { return sum; }
 
     static __device__ __forceinline__ float rescaled(const Arguments&, float sum, int) { return sum; }
 };
+
+#include "matvec/decode.cu"

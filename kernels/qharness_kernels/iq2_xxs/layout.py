@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qharness_kernels.iq2_xxs.reference import BYTES, WEIGHTS, codebook, fields
-from qharness_kernels.matvec.tiles import ROWS, as_words, byte_words, padded, row_pairs
+from qharness_kernels.matvec.tiles import ROWS, as_words, byte_words, padded, row_pairs, settled
 
 MAGNITUDES = (8, 25, 43)
 
@@ -34,6 +34,11 @@ class Prepared:
     in_features: int
 
 
+def supported(kind: str) -> str:
+    """Return why the kernels do not take blocks of a GGUF type, as a clause; empty if they do."""
+    return "" if kind == "IQ2_XXS" else f"blocks of type {kind} have no kernel, only those of IQ2_XXS"
+
+
 def prepare(blocks: Tensor) -> Prepared:
     """Return the tiles of rows of blocks, shape (out_features, 66 n), uint8."""
     out_features, superblocks = len(blocks), blocks.shape[1] // BYTES
@@ -45,6 +50,7 @@ def prepare(blocks: Tensor) -> Prepared:
     rows = [padded(part.reshape(out_features, -1), ROWS, 1) for part in (parts.points, signs)]
     payload = torch.cat([byte_words(part) for part in rows], -1)
     side = row_pairs(padded(parts.d.view(out_features, superblocks), ROWS, 1))
+    settled((payload, side))
     return Prepared(payload, side, table(blocks.device), out_features, superblocks * WEIGHTS)
 
 

@@ -13,7 +13,7 @@ from qharness_kernels.matvec.triton import half_of, word_of
 
 
 @triton.jit
-def _weights(
+def _weights(  # noqa: ANN202
     payload,
     scales,
     table,
@@ -24,7 +24,7 @@ def _weights(
     GROUPS: tl.constexpr,
     GROUP: tl.constexpr,
     ONE_SCALE: tl.constexpr,
-):  # noqa: ANN202
+):
     """Return the weights of a tile; see `layout.py` for the order of bits."""
     quarter, block = column // 8 % 4, column // 32
     point = word_of(payload, tile, group, GROUPS, row, quarter, row // 8) >> (8 * block) & 255
@@ -45,5 +45,5 @@ def dequantize(prepared: Prepared, dtype: torch.dtype) -> Tensor:
 
 
 def matmul(x: Tensor, prepared: Prepared) -> Tensor:
-    """Return x W^T, shape (rows, out_features), of x's type."""
+    """Return x W^T, shape (rows, out_features), of x's type: portable, and many times slower than `cuda.matmul`."""
     return tiles.matmul(_weights, x, prepared.payload, prepared.side, prepared.table, prepared.out_features)

@@ -1,98 +1,119 @@
 // The kernel. `Code` is defined before: TABLE, bytes of its table in shared memory; OUTER, a factor of all weights; fold(),
 // by how many bits the field of a pair is shifted; Side and side(), what a tile needs besides its words; prepare(), what
-// is the same for all tiles of 128 columns; tile(), which adds a tile's product; finish() and rescaled(), what is done
-// with the sums of a warp and of all.
+// is the same for all tiles of 128 columns; tile(), which adds a tile's product; rescale(), finish() and rescaled(), what
+// is done with the code's own sums, with the sums of a warp, and with those of all.
 
 extern __shared__ char shared[];
-
-__device__ __forceinline__ u32 shared_address(const void* pointer) {
-    return (u32)__cvta_generic_to_shared(pointer);
-}
 
 __device__ __forceinline__ void cluster_barrier() {
     asm volatile("barrier.cluster.arrive;\n\tbarrier.cluster.wait;" ::: "memory");
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER decode(const Arguments of) {
+// A warp's part of 128 columns of x, as it is in memory.
+struct Raw {
+    Words words[NT][4];
+};
+
+__device__ __forceinline__ Raw read_x(const Arguments& of, int group, int end, int lane) {
+    Raw r;
+#pragma unroll
+    for (int n = 0; n < NT; ++n)
+#pragma unroll
+        for (int b = 0; b < 4; ++b)
+            r.words[n][b] = load_x(of, group < end ? 8 * n + (lane >> 2) : of.rows, 128 * group + 32 * b + 8 * (lane & 3));
+    return r;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+#if SPLIT > 1
+    __cluster_dims__(SPLIT, 1, 1)
+#endif
+    decode(const Words* payload, const u32* side, const u32* table, const u16* x_of_all, u16* y, const u16* row_scales, int rows) {
+    const Arguments of = {payload, side, table, x_of_all, y, row_scales, rows};
     const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const int part = blockIdx.x % SPLIT, first = blockIdx.x / SPLIT * ROW_TILES;
+    // The last block may share tiles with the one before; both write the same.
+    const int part = blockIdx.x % SPLIT, unit = blockIdx.x / SPLIT * ROW_TILES;
+    const int first = unit < TILES - ROW_TILES ? unit : TILES - ROW_TILES;
     const int end = GROUPS < (part + 1) * PART ? GROUPS : (part + 1) * PART;
     int group = part * PART + warp;
 
-    Words words[ROW_TILES];
-    Code::Side sides[ROW_TILES];
-#pragma unroll
-    for (int r = 0; r < ROW_TILES; ++r) {
-        const int tile = first + r < TILES ? first + r : TILES - 1;
-        if (group < end) {
-            words[r] = stream(of.payload + ((long long)tile * GROUPS + group) * 32 + lane);
-            sides[r] = Code::side(of, tile, group, lane);
-        }
-    }
-    Code code(of, lane);
-    // Weights, scales and tables do not depend on the kernel before; x does.
-    asm volatile("griddepcontrol.wait;" ::: "memory");
+    // The next kernel may start to read its weights; this one waits, with its own on the way, for what it depends on.
     asm volatile("griddepcontrol.launch_dependents;");
-
-    // A warp with one group keeps its part of x in registers; others read it again, from the first-level cache.
-    const bool once = WARPS >= PART;
-    Words kept[NT][4];
-    int exponent[NT];
+    const Words* from = of.payload + ((long long)first * GROUPS + group) * 32 + lane;
+    const u32 ring = shared_address(shared + Code::TABLE) + warp * (AHEAD * 512) + lane * 16;
+    u32 slot = ring;
 #pragma unroll
-    for (int n = 0; n < NT; ++n) {
-        u32 most = 0;
-        for (int k = group; k < end; k += WARPS)
-#pragma unroll
-            for (int b = 0; b < 4; ++b) {
-                const Words part_of_x = load_x(of, 8 * n + (lane >> 2), 128 * k + 32 * b + 8 * (lane & 3));
-                if (once) kept[n][b] = part_of_x;
-                most = largest_of(most, part_of_x);
-            }
-        most = largest(most, __shfl_xor_sync(~0u, most, 1));
-        most = largest(most, __shfl_xor_sync(~0u, most, 2));
-        exponent[n] = scale_exponent(most);
+    for (int i = 0; i < AHEAD; ++i) {
+        if (group + i / ROW_TILES * WARPS < end)
+            start_copy(ring + i * 512, from + (i % ROW_TILES * GROUPS + i / ROW_TILES * WARPS) * 32);
+        asm volatile("cp.async.commit_group;" ::: "memory");
     }
-    if (Code::TABLE) __syncthreads();
-
-    Sums sums[ROW_TILES];
+    typename Code::Side sides[ROW_TILES];
 #pragma unroll
     for (int r = 0; r < ROW_TILES; ++r)
+        if (group < end) sides[r] = Code::side(of, first + r, group, lane);
+    Code code(of, lane);
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    Raw raw = read_x(of, group, end, lane);
+    if (Code::TABLE) __syncthreads();
+
+    int exponent[NT];
+    Sums sums[ROW_TILES];
 #pragma unroll
-        for (int n = 0; n < NT; ++n)
+    for (int n = 0; n < NT; ++n) {
+        exponent[n] = MOST_EXPONENT;
+#pragma unroll
+        for (int r = 0; r < ROW_TILES; ++r)
 #pragma unroll
             for (int i = 0; i < 4; ++i) sums[r][n][i] = 0;
+    }
 
-    for (; group < end; group += WARPS) {
+    for (; group < end; group += WARPS, from += WARPS * 32) {
         Columns x;
 #pragma unroll
-        for (int n = 0; n < NT; ++n)
+        for (int n = 0; n < NT; ++n) {
+            u32 most = 0;
 #pragma unroll
-            for (int b = 0; b < 4; ++b) {
-                const int column = 128 * group + 32 * b + 8 * (lane & 3);
-                const Words part_of_x = once ? kept[n][b] : load_x(of, 8 * n + (lane >> 2), column);
+            for (int b = 0; b < 4; ++b) most = largest_of(most, raw.words[n][b]);
+            most = largest(most, __shfl_xor_sync(~0u, most, 1));
+            most = largest(most, __shfl_xor_sync(~0u, most, 2));
+            const int fit = scale_exponent(most), change = fit < exponent[n] ? fit - exponent[n] : 0;
+            exponent[n] += change;
+            if (__any_sync(~0u, change)) {
+                const float left = factor_of(change, lane, 0), right = factor_of(change, lane, 1);
 #pragma unroll
-                for (int p = 0; p < 4; ++p) x.pair[n][b][p] = scaled(part_of_x.w[p], exponent[n] - Code::fold(p));
+                for (int r = 0; r < ROW_TILES; ++r) rescale(sums[r][n], left, right);
+                code.rescale(n, left, right);
             }
+#pragma unroll
+            for (int b = 0; b < 4; ++b)
+#pragma unroll
+                for (int p = 0; p < 4; ++p)
+                    x.pair[n][b][p] = scaled(raw.words[n][b].w[p], exponent[n] - Code::fold(p));
+        }
+        raw = read_x(of, group + WARPS, end, lane);
         code.prepare(x);
 #pragma unroll
         for (int r = 0; r < ROW_TILES; ++r) {
-            const Words now = words[r];
-            const Code::Side side = sides[r];
-            const int tile = first + r < TILES ? first + r : TILES - 1;
-            if (group + WARPS < end) {
-                words[r] = stream(of.payload + ((long long)tile * GROUPS + group + WARPS) * 32 + lane);
-                sides[r] = Code::side(of, tile, group + WARPS, lane);
-            }
+            asm volatile("cp.async.wait_group %0;" ::"n"(AHEAD - 1) : "memory");
+            const Words now = read_copy(slot);
+            const typename Code::Side side = sides[r];
+            if (group + WARPS < end) sides[r] = Code::side(of, first + r, group + WARPS, lane);
             code.tile(sums[r], now, side, x);
+            const int step = (r + AHEAD) / ROW_TILES * WARPS;
+            if (group + step < end) start_copy(slot, from + ((r + AHEAD) % ROW_TILES * GROUPS + step) * 32);
+            asm volatile("cp.async.commit_group;" ::: "memory");
+            slot = slot == ring + (AHEAD - 1) * 512 ? ring : slot + 512;
         }
     }
 
+    // The sums take the place of the copies.
+    __syncthreads();
     float* partial = (float*)(shared + Code::TABLE);
 #pragma unroll
     for (int n = 0; n < NT; ++n) {
         const int column = 8 * n + 2 * (lane & 3), row = lane >> 2;
-        const float left = power(-__shfl_sync(~0u, exponent[n], 8 * (lane & 3)));
-        const float right = power(-__shfl_sync(~0u, exponent[n], 8 * (lane & 3) + 4));
+        const float left = factor_of(-exponent[n], lane, 0), right = factor_of(-exponent[n], lane, 1);
 #pragma unroll
         for (int r = 0; r < ROW_TILES; ++r) {
             float* place = partial + (warp * of.rows + column) * STRIDE + 16 * r + row;
@@ -131,9 +152,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) CLUSTER decode(con
         }
 #endif
         const int output = first * 16 + o;
-        if (output < OUT) {
-            of.y[(long long)row * OUT + output] = rounded(Code::rescaled(of, sum, output));
-        }
+        if (output < OUT) of.y[(long long)row * OUT + output] = rounded(Code::rescaled(of, sum, output));
     }
 #if SPLIT > 1
     cluster_barrier();

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from qharness_kernels.matvec.nvrtc import Kernel, compile_source
 from qharness_kernels.matvec.plan import Plan, plan
-from qharness_kernels.matvec.tiles import COLUMNS, ROWS, count
+from qharness_kernels.matvec.tiles import COLUMNS, ROWS, WORDS_BYTES, count
+from qharness_kernels.nvrtc import program
 
 MOST_ROWS = 16
-SHARED_LIMIT = 227 * 1024
+DECODE_ROWS = 96
+"""Rows up to which products by sixteens are faster than the whole matrix on an H100."""
+EIGHT = 8
 TABLE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Code:
-    """A code that `skeleton.cu` is compiled for.
+    """A code that the kernel is compiled for.
 
     Attributes:
-        operation: Folder of its `kernel.cu`.
+        source: Its `kernel.cu`.
         has_table: Whether it keeps a table in shared memory.
         defines: Numbers that its source takes.
     """
 
-    operation: str
+    source: Path
     has_table: bool
     defines: tuple[tuple[str, int], ...] = ()
 
@@ -39,92 +41,90 @@ class Matrix:
 
     Attributes:
         payload: Shape (tiles, groups, 32, 4), int32.
-        side: Scales as the code lays them out, int32.
-        table: Table as the code lays it out, int32.
-        row_scales: float16.
+        side: Scales as the code lays them out, int32; None where it has none.
+        table: Table as the code lays it out, int32; None where it has none.
+        row_scales: float16; None where the code has none.
         out_features: Rows of the matrix.
         in_features: Columns of the matrix, a multiple of 8.
     """
 
     payload: Tensor
-    side: Tensor
-    table: Tensor
-    row_scales: Tensor
+    side: Tensor | None
+    table: Tensor | None
+    row_scales: Tensor | None
     out_features: int
     in_features: int
 
 
-def source(code: Code, out_features: int, in_features: int, dtype: torch.dtype, eights: int, plan: Plan) -> str:
-    """Return the CUDA C of one size."""
-    defines = {
-        "IN": in_features,
-        "OUT": out_features,
-        "GROUPS": count(in_features, COLUMNS),
-        "ROW_TILES": plan.row_tiles,
-        "SPLIT": plan.split,
-        "WARPS": plan.warps,
-        "BLOCKS": plan.blocks,
-        "NT": eights,
-        "BF16": int(dtype == torch.bfloat16),
-        "CLUSTER": f"__cluster_dims__({plan.split}, 1, 1)" if plan.split > 1 else "",
-        **dict(code.defines),
-    }
-    package = files("qharness_kernels")
-    parts = ["matvec/skeleton.cu", *["matvec/table.cu"] * code.has_table, f"{code.operation}/kernel.cu"]
-    texts = [(package / part).read_text() for part in (*parts, "matvec/decode.cu")]
-    return "\n".join([*(f"#define {name} {value}" for name, value in defines.items()), *texts])
+def defines(
+    code: Code, out_features: int, in_features: int, dtype: torch.dtype, rows: int, cut: Plan
+) -> tuple[tuple[str, int], ...]:
+    """Return the constants that the kernel of one size is compiled with."""
+    return (
+        ("IN", in_features),
+        ("OUT", out_features),
+        ("GROUPS", count(in_features, COLUMNS)),
+        ("NT", count(rows, EIGHT)),
+        ("BF16", int(dtype == torch.bfloat16)),
+        *((name.upper(), value) for name, value in cut._asdict().items()),
+        *code.defines,
+    )
 
 
-def shared_bytes(code: Code, rows: int, plan: Plan) -> int:
-    """Return the bytes of shared memory of a block: the table, the sums of every warp, and those of the block."""
-    sums = plan.warps * rows * (plan.row_tiles * ROWS + 4) + rows * plan.row_tiles * ROWS
-    return TABLE_BYTES * code.has_table + 4 * sums
+def shared_bytes(code: Code, rows: int, cut: Plan) -> int:
+    """Return the bytes of shared memory of a block: the table, and the copies or, after them, the sums."""
+    sums = cut.warps * rows * (cut.row_tiles * ROWS + 4) + rows * cut.row_tiles * ROWS * (cut.split > 1)
+    return TABLE_BYTES * code.has_table + max(cut.warps * cut.ahead * WORDS_BYTES, 4 * sums)
 
 
-@cache
-def _kernel(
-    code: Code, out_features: int, in_features: int, dtype: torch.dtype, eights: int, plan: Plan, device: torch.device
-) -> Kernel:
-    major, minor = torch.cuda.get_device_capability(device)
-    text = source(code, out_features, in_features, dtype, eights, plan)
-    with torch.cuda.device(device):
-        return Kernel(compile_source(text, f"sm_{major}{minor}"), "decode", shared_bytes(code, 8 * eights, plan))
-
-
-def product(x: Tensor, code: Code, matrix: Matrix, plan: Plan, *, overlap: bool = False) -> Tensor:
+def product(x: Tensor, code: Code, matrix: Matrix, cut: Plan | None = None) -> Tensor:
     """Return x W^T.
 
     Args:
         x: Shape (1 .. 16, in_features), float16 or bfloat16, contiguous, on the matrix's GPU.
         code: The code.
         matrix: The matrix.
-        plan: How to divide the work.
-        overlap: Start while the kernel before ends.
+        cut: How to divide the work; None chooses by the size.
 
     Returns:
         Shape (rows, out_features), of x's type.
     """
-    rows = len(x)
-    y = torch.empty(rows, matrix.out_features, dtype=x.dtype, device=x.device)
-    eights = count(rows, 8)
-    kernel = _kernel(code, matrix.out_features, matrix.in_features, x.dtype, eights, plan, x.device)
-    blocks = count(count(matrix.out_features, ROWS), plan.row_tiles) * plan.split
-    tensors = (matrix.payload, matrix.side, matrix.table, x, y, matrix.row_scales)
-    kernel.launch(
-        blocks,
-        plan.warps * 32,
-        shared_bytes(code, rows, plan),
-        torch.cuda.current_stream(x.device).cuda_stream,
-        [*(tensor.data_ptr() for tensor in tensors), rows],
-        overlap=overlap,
+    rows, (out_features, in_features) = len(x), (matrix.out_features, matrix.in_features)
+    cut = cut or plan(out_features, in_features, rows, code.has_table)
+    constants = defines(code, out_features, in_features, x.dtype, rows, cut)
+    y = torch.empty(rows, out_features, dtype=x.dtype, device=x.device)
+    program(code.source, constants, x.device.index or 0).launch(
+        "decode",
+        count(count(out_features, ROWS), cut.row_tiles) * cut.split,
+        cut.warps * 32,
+        shared_bytes(code, rows, cut),
+        matrix.payload,
+        matrix.side,
+        matrix.table,
+        x,
+        y,
+        matrix.row_scales,
+        rows,
     )
     return y
 
 
-def decode(x: Tensor, code: Code, matrix: Matrix) -> Tensor:
-    """Return x W^T by products of up to 16 rows; arguments as `product` takes them, with any number of rows."""
-    parts = [
-        product(part, code, matrix, plan(matrix.out_features, matrix.in_features, len(part)))
-        for part in x.contiguous().split(MOST_ROWS)
-    ]
+def by_sixteens(x: Tensor, code: Code, matrix: Matrix) -> Tensor:
+    """Return x W^T for any number of rows, by products of up to 16; arguments as `product` takes them."""
+    x = x.contiguous()
+    if not len(x):
+        return x.new_empty(0, matrix.out_features)
+    parts = [product(part, code, matrix) for part in x.split(MOST_ROWS)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def matmul(x: Tensor, code: Code, matrix: Matrix, dequantize: Callable[[torch.dtype], Tensor]) -> Tensor:
+    """Return x W^T for any number of rows: by products of up to 16, or of the whole matrix where that is faster.
+
+    Args:
+        x: Shape (rows, in_features), float16 or bfloat16, on the matrix's GPU.
+        code: The code.
+        matrix: The matrix.
+        dequantize: Returns the whole matrix in a type.
+    """
+    return by_sixteens(x, code, matrix) if len(x) <= DECODE_ROWS else x @ dequantize(x.dtype).T

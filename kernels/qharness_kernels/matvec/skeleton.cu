@@ -7,11 +7,11 @@
 //
 // Weights enter the product as small integers in the mantissa of a float16 without an exponent (n 2^-24, exact), which
 // costs one mask for two weights. A field that lies e bits higher is 2^e as large, so its x is made 2^-e as large. For
-// that, and for bfloat16, every warp multiplies its part of each row of x by a power of two that brings the largest
-// value to 2^14 .. 2^15, and the sums by the inverse: both are exact.
+// that, and for bfloat16, every warp multiplies what it has seen of each row of x by a power of two that brings the
+// largest value to at most 2^15, and the sums by the inverse: both are exact.
 //
-// Defined before: IN, OUT, GROUPS (of 128 columns), ROW_TILES, SPLIT (blocks of a cluster), WARPS, BLOCKS (of a
-// multiprocessor), NT (eights of rows of x), BF16.
+// Defined before: IN, OUT, GROUPS (of 128 columns), ROW_TILES (at most TILES), SPLIT (blocks of a cluster), WARPS,
+// BLOCKS (of a multiprocessor), AHEAD (tiles that a warp has on the way), NT (eights of rows of x), BF16.
 
 typedef unsigned int u32;
 typedef unsigned short u16;
@@ -42,11 +42,21 @@ struct Columns {
 
 typedef float Sums[NT][4];
 
-__device__ __forceinline__ Words stream(const Words* address) {
+__device__ __forceinline__ u32 shared_address(const void* pointer) {
+    return (u32)__cvta_generic_to_shared(pointer);
+}
+
+// A copy of 16 bytes to shared memory that goes on by itself.
+__device__ __forceinline__ void start_copy(u32 to, const void* from) {
+    asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+
+__device__ __forceinline__ Words read_copy(u32 from) {
     Words r;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r.w[0]), "=r"(r.w[1]), "=r"(r.w[2]), "=r"(r.w[3])
-                 : "l"(address));
+                 : "r"(from)
+                 : "memory");
     return r;
 }
 
@@ -55,6 +65,17 @@ __device__ __forceinline__ void multiply(float (&c)[4], u32 a0, u32 a1, u32 a2, 
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// The same, with the sums so far elsewhere.
+__device__ __forceinline__ void multiply_onto(
+    float (&c)[4], const float (&so_far)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1
+) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%10, %11, %12, %13};"
+        : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "f"(so_far[0]), "f"(so_far[1]), "f"(so_far[2]),
+          "f"(so_far[3]));
 }
 
 __device__ __forceinline__ u32 permute(u32 a, u32 b, u32 selector) {
@@ -76,7 +97,17 @@ __device__ __forceinline__ float high_half(u32 pair) {
     return r;
 }
 
-__device__ __forceinline__ float power(int exponent) { return __int_as_float((exponent + 127) << 23); }
+__device__ __forceinline__ float power(int exponent) { return __int_as_float((exponent < -126 ? 1 : exponent + 127) << 23); }
+
+// 2^exponent of the accumulators' left (0) or right (1) column, from the lanes that hold the exponents of x's rows.
+__device__ __forceinline__ float factor_of(int exponent, int lane, int right) {
+    return power(__shfl_sync(~0u, exponent, 8 * (lane & 3) + 4 * right));
+}
+
+__device__ __forceinline__ void rescale(float (&c)[4], float left, float right) {
+    c[0] *= left, c[2] *= left;
+    c[1] *= right, c[3] *= right;
+}
 
 __device__ __forceinline__ u32 largest(u32 a, u32 b) {
     u32 r;
@@ -84,16 +115,17 @@ __device__ __forceinline__ u32 largest(u32 a, u32 b) {
     return r;
 }
 
+#define MOST_EXPONENT (BF16 ? 100 : 15)
+
 // What x is multiplied by, as an exponent, from its largest value (the larger of two).
 __device__ __forceinline__ int scale_exponent(u32 pair) {
     u32 bits = pair >> 16 > (pair & 0xFFFF) ? pair >> 16 : pair & 0xFFFF;
 #if BF16
-    int exponent = 141 - (int)(bits >> 7);
-    return exponent < 100 ? exponent : 100;
+    const int exponent = 141 - (int)(bits >> 7);
 #else
-    int exponent = 29 - (int)(bits >> 10);
-    return exponent < 15 ? exponent : 15;
+    const int exponent = 29 - (int)(bits >> 10);
 #endif
+    return exponent < MOST_EXPONENT ? exponent : MOST_EXPONENT;
 }
 
 // Two values of x times 2^exponent, as float16.

@@ -3,7 +3,7 @@
 
 __device__ __forceinline__ void fill_table(const u32* table) {
     extern __shared__ char shared[];
-#pragma unroll 4
+#pragma unroll 16
     for (int chunk = threadIdx.x; chunk < 4096; chunk += THREADS) {
         const u32 word = table[chunk / 8];
         ((uint4*)shared)[chunk] = make_uint4(word, word, word, word);

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 ROWS, COLUMNS = 16, 128
+WORDS_BYTES = 512
+"""Bytes of the words of a tile."""
 CHUNK = 32
 """Tiles repacked at a time."""
 
@@ -61,3 +63,9 @@ def byte_words(numbers: Tensor) -> Tensor:
     fields = numbers.view(len(numbers) // ROWS, 2, 8, numbers.shape[1] // 16, 4, 4).permute(0, 3, 2, 5, 1, 4)
     shifts = 8 * torch.arange(4, device=numbers.device)
     return torch.cat([joined(part, shifts) for part in fields.split(CHUNK)]).flatten(2, 3)
+
+
+def settled(tensors: tuple[Tensor, ...]) -> None:
+    """Wait until tensors on a GPU are written: kernels read them before they wait for the kernel in front of them."""
+    for device in {tensor.device for tensor in tensors if tensor.is_cuda}:
+        torch.cuda.current_stream(device).synchronize()
