@@ -31,6 +31,9 @@ class Product:
     def __init__(self, implementation: Implementation, arguments: Mapping[str, Any]) -> None:
         layout = import_module(f"{__package__}.{implementation.op}.layout")
         self.prepared: Any = layout.prepare(**arguments)
+        if torch.cuda.is_available():
+            # Kernels may read the matrix before the kernel in front of them has ended.
+            torch.cuda.synchronize()
         self.matmul = implementation.load().matmul
         self.number = next(_numbers)
         _made[self.number] = self

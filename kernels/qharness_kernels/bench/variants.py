@@ -98,5 +98,6 @@ def random_weight(
     del arguments["x"]
     layout = import_module(f"qharness_kernels.{variant.op}.layout")
     weight = Weight(implementation.load().matmul, layout.prepare(**arguments), implementation.name)
-    torch.cuda.synchronize(device)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return weight

@@ -11,6 +11,7 @@ from qharness.errors import CorruptArtifact
 from qharness.quantization.linear import QuantizedLinear
 from qharness.serving.base import Packed
 from qharness_iq2_xxs import decoding
+from qharness_kernels.iq2_xxs.layout import supported
 from qharness_kernels.iq2_xxs.reference import decode_blocks
 
 
@@ -80,9 +81,7 @@ class BlockLinear(QuantizedLinear):
 
     def packed(self) -> Packed:
         """Return the operation `iq2_xxs`, which has kernels for that type only."""
-        if self.kind != "IQ2_XXS":
-            return Packed("iq2_xxs", refusal=f"blocks of {self.kind} have no kernel, only those of IQ2_XXS")
-        return Packed("iq2_xxs", {"blocks": self.get_buffer("blocks")})
+        return Packed("iq2_xxs", {"blocks": self.get_buffer("blocks")}, supported(self.kind))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the blocks: scales are inside."""

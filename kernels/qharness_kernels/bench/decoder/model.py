@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qharness_kernels.bench.decoder import glue
+from qharness_kernels.bench.decoder import triton as glue
 from qharness_kernels.bench.decoder.joint import Joint
 from qharness_kernels.bench.decoder.shape import Shape
 from qharness_kernels.bench.variants import Variant, Weight, random_weight
@@ -132,6 +132,8 @@ def random_decoder(shape: Shape, variant: Variant | None, dtype: torch.dtype, de
         )
     embedding = torch.randn(shape.vocabulary, shape.hidden, **options).to(dtype)
     head = plain(shape.vocabulary, shape.hidden)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return Decoder(shape, layers, Joint(ones, None, None), embedding, head, glue.angles(shape.head, device))
 
 

@@ -12,7 +12,7 @@ from qharness_kernels.bench.decoder.joint import Joint
 from qharness_kernels.hadamard import hadamard_transform
 from qharness_kernels.interpreting import interpreted
 
-GLUE = "qharness_kernels.bench.decoder.glue"
+GLUE = "qharness_kernels.bench.decoder.triton"
 run = partial(interpreted, GLUE)
 EPSILON, THETA = 1e-5, 1e6
 

@@ -87,7 +87,7 @@ def _join(
 
 
 @triton.jit
-def _rotated(source, columns, cosine, sine, mask, HEAD: tl.constexpr):  # noqa: ANN001, ANN202
+def _rotated(source, columns, cosine, sine, mask, HEAD: tl.constexpr):  # noqa: ANN202
     """Return a head's numbers, turned by the angles of their pairs (i, i + HEAD / 2), float32."""
     half: tl.constexpr = HEAD // 2
     own = tl.load(source + columns, mask=mask, other=0.0).to(tl.float32)
