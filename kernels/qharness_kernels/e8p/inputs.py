@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ def make(
         one_scale: Whether one scale serves all rows of the matrix.
     """
     generator = torch.Generator(device).manual_seed(seed)
-    options = {"device": device, "generator": generator}
+    options: dict[str, Any] = {"device": device, "generator": generator}
     codes = torch.randint(-(2**15), 2**15, (out_features, -(-in_features // 8)), dtype=torch.int16, **options)
     scales = (torch.rand(1 if one_scale else out_features, **options) + 0.5).mul(0.02).half()
     x = torch.randn(rows, in_features, **options).to(dtype)

@@ -16,7 +16,9 @@ struct Code {
 
     static __device__ __forceinline__ int fold(int pair) { return 4 * (pair & 1); }
 
-    static __device__ __forceinline__ Side side(const Arguments&, int, int, int) { return Side(); }
+    static __device__ __forceinline__ const u32* place_of_sides(const Arguments&, int, int, int) { return nullptr; }
+
+    static __device__ __forceinline__ Side side(const u32*, int) { return Side(); }
 
     __device__ __forceinline__ Code(const Arguments& of, int lane) : place(lane * 4) {
         fill_table(of.table);

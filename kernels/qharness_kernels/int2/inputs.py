@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ def make(
         ordered: Whether groups are runs of columns.
     """
     generator = torch.Generator(device).manual_seed(seed)
-    options = {"device": device, "generator": generator}
+    options: dict[str, Any] = {"device": device, "generator": generator}
     groups = in_features // group
     codes = torch.randint(-(2**31), 2**31, (out_features, in_features // 16), dtype=torch.int32, **options)
     scales = (torch.rand(out_features, groups, **options) + 0.5).mul(0.02).half()

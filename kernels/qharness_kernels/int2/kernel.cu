@@ -19,13 +19,18 @@ struct Code {
 
     static __device__ __forceinline__ int fold(int pair) { return 2 * pair; }
 
-    static __device__ __forceinline__ Side side(const Arguments& of, int tile, int group, int lane) {
-        Side r;
-        const u32* from = of.side + (((long long)tile * SIDES + group / SPAN) * 8 + (lane >> 2)) * SEGMENTS * 2;
+    static __device__ __forceinline__ const u32* place_of_sides(const Arguments& of, int tile, int group, int lane) {
+        return of.side + (((long long)tile * SIDES + group / SPAN) * 8 + (lane >> 2)) * SEGMENTS * 2;
+    }
+
+    static __device__ __forceinline__ Side side(const u32* place, int r) {
+        Side read;
 #pragma unroll
         for (int s = 0; s < SEGMENTS; ++s)
-            asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(r.pair[s][0]), "=r"(r.pair[s][1]) : "l"(from + 2 * s));
-        return r;
+            asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];"
+                         : "=r"(read.pair[s][0]), "=r"(read.pair[s][1])
+                         : "l"(place + (r * (SIDES * 8) * SEGMENTS + s) * 2));
+        return read;
     }
 
     __device__ __forceinline__ Code(const Arguments&, int) {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def make(
         seed: Of the random numbers.
     """
     generator = torch.Generator(device).manual_seed(seed)
-    options = {"device": device, "generator": generator}
+    options: dict[str, Any] = {"device": device, "generator": generator}
     count = out_features * (in_features // WEIGHTS)
     blocks = torch.randint(0, 256, (count, BYTES), dtype=torch.uint8, **options)
     blocks[:, :2] = (torch.rand(count, 1, **options) + 0.5).mul(0.001).half().view(torch.uint8)

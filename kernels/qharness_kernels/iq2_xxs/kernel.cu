@@ -8,6 +8,8 @@
 #include "matvec/skeleton.cu"
 #include "matvec/table.cu"
 
+#define SIDES ((GROUPS + 1) / 2)
+
 struct Code {
     static const int TABLE = 65536;
     static constexpr float OUTER = 0.25f;
@@ -19,11 +21,14 @@ struct Code {
 
     static __device__ __forceinline__ int fold(int) { return 0; }
 
-    static __device__ __forceinline__ Side side(const Arguments& of, int tile, int group, int lane) {
-        Side r;
-        const u32* from = of.side + ((long long)tile * ((GROUPS + 1) / 2) + group / 2) * 8 + (lane >> 2);
-        asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(r.pair) : "l"(from));
-        return r;
+    static __device__ __forceinline__ const u32* place_of_sides(const Arguments& of, int tile, int group, int lane) {
+        return of.side + ((long long)tile * SIDES + group / 2) * 8 + (lane >> 2);
+    }
+
+    static __device__ __forceinline__ Side side(const u32* place, int r) {
+        Side read;
+        asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(read.pair) : "l"(place + r * (SIDES * 8)));
+        return read;
     }
 
     __device__ __forceinline__ Code(const Arguments& of, int lane) : place(lane * 4) { fill_table(of.table); }

@@ -1,6 +1,6 @@
 // The kernel. `Code` is defined before: TABLE, bytes of its table in shared memory; OUTER, a factor of all weights; fold(),
-// by how many bits the field of a pair is shifted; Side and side(), what a tile needs besides its words; prepare(), what
-// is the same for all tiles of 128 columns; tile(), which adds a tile's product; rescale(), finish() and rescaled(), what
+// by how many bits the field of a pair is shifted; Side, what a tile needs besides its words, place_of_sides() and side();
+// prepare(), what is the same for all tiles of 128 columns; tile(), which adds a tile's product; rescale(), finish() and rescaled(), what
 // is done with the code's own sums, with the sums of a warp, and with those of all.
 
 extern __shared__ char shared[];
@@ -49,9 +49,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         asm volatile("cp.async.commit_group;" ::: "memory");
     }
     typename Code::Side sides[ROW_TILES];
+    if (group < end) {
+        const u32* place = Code::place_of_sides(of, first, group, lane);
 #pragma unroll
-    for (int r = 0; r < ROW_TILES; ++r)
-        if (group < end) sides[r] = Code::side(of, first + r, group, lane);
+        for (int r = 0; r < ROW_TILES; ++r) sides[r] = Code::side(place, r);
+    }
     Code code(of, lane);
     asm volatile("griddepcontrol.wait;" ::: "memory");
     Raw raw = read_x(of, group, end, lane);
@@ -93,12 +95,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         }
         raw = read_x(of, group + WARPS, end, lane);
         code.prepare(x);
+        const u32* place = Code::place_of_sides(of, first, group + WARPS < end ? group + WARPS : group, lane);
 #pragma unroll
         for (int r = 0; r < ROW_TILES; ++r) {
             asm volatile("cp.async.wait_group %0;" ::"n"(AHEAD - 1) : "memory");
             const Words now = read_copy(slot);
             const typename Code::Side side = sides[r];
-            if (group + WARPS < end) sides[r] = Code::side(of, first + r, group + WARPS, lane);
+            sides[r] = Code::side(place, r);
             code.tile(sums[r], now, side, x);
             const int step = (r + AHEAD) / ROW_TILES * WARPS;
             if (group + step < end) start_copy(slot, from + ((r + AHEAD) % ROW_TILES * GROUPS + step) * 32);

@@ -40,5 +40,5 @@ def plan(out_features: int, in_features: int, rows: int, has_table: bool) -> Pla
     row_tiles = min(count(tiles, MULTIPROCESSORS), 7)
     warps = min(8 if row_tiles > 2 else 16, groups)
     steps = count(groups, warps)
-    most = (96 if has_table else 208) // warps
+    most = (96 if has_table else 224) // warps
     return Plan(row_tiles, 1, warps, 2 if warps <= 8 and rows <= 8 else 1, min(row_tiles * steps, most, 28))
