@@ -64,7 +64,7 @@ def compile_source(source: Path, defines: Mapping[str, int], architecture: str) 
     """Return machine code.
 
     Args:
-        source: A CUDA C++ file without includes; its kernels are `extern "C"`.
+        source: A CUDA C++ file that includes only files of this package; its kernels are `extern "C"`.
         defines: Preprocessor constants.
         architecture: For example `sm_90a`.
 
@@ -73,7 +73,8 @@ def compile_source(source: Path, defines: Mapping[str, int], architecture: str) 
     """
     library = load_nvrtc()
     program = ctypes.c_void_p()
-    options = [f"--gpu-architecture={architecture}", "--std=c++17", *(f"-D{k}={v}" for k, v in defines.items())]
+    options = [f"--gpu-architecture={architecture}", "--std=c++17", f"-I{Path(__file__).parent}"]
+    options += [f"-D{name}={value}" for name, value in defines.items()]
     encoded = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     text = source.read_bytes()
     if library.nvrtcCreateProgram(ctypes.byref(program), text, source.name.encode(), 0, None, None):

@@ -10,6 +10,7 @@ from torch import Tensor
 from qharness.errors import CorruptArtifact
 from qharness.quantization.linear import QuantizedLinear
 from qharness_iq2_xxs import decoding
+from qharness_kernels.iq2_xxs.reference import decode_blocks
 
 
 class StoredType(NamedTuple):
@@ -21,7 +22,7 @@ class StoredType(NamedTuple):
 
 
 STORED_TYPES: Mapping[str, StoredType] = {
-    "IQ2_XXS": StoredType(256, 66, decoding.decode_iq2_xxs),
+    "IQ2_XXS": StoredType(256, 66, decode_blocks),
     "Q2_K": StoredType(256, 84, decoding.decode_q2_k),
     "Q4_K": StoredType(256, 144, decoding.decode_q4_k),
     "Q5_K": StoredType(256, 176, decoding.decode_q5_k),
