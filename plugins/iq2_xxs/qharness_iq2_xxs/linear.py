@@ -9,7 +9,9 @@ from torch import Tensor
 
 from qharness.errors import CorruptArtifact
 from qharness.quantization.linear import QuantizedLinear
+from qharness.serving.base import Packed
 from qharness_iq2_xxs import decoding
+from qharness_kernels.iq2_xxs.layout import supported
 from qharness_kernels.iq2_xxs.reference import decode_blocks
 
 
@@ -76,6 +78,10 @@ class BlockLinear(QuantizedLinear):
         """Return the weight, shape (out_features, in_features), float32."""
         blocks = self.get_buffer("blocks").view(-1, self._type.bytes)
         return self._type.decode(blocks).view(self.out_features, self.in_features)
+
+    def packed(self) -> Packed:
+        """Return the operation `iq2_xxs`, which has kernels for that type only."""
+        return Packed("iq2_xxs", {"blocks": self.get_buffer("blocks")}, supported(self.kind))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the blocks: scales are inside."""

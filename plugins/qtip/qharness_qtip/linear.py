@@ -8,7 +8,9 @@ from typing import Any, Self, cast
 from torch import Tensor
 
 from qharness.quantization.linear import QuantizedLinear, check_shapes
+from qharness.serving.base import Packed
 from qharness_kernels.trellis import Trellis, unpack_states
+from qharness_kernels.trellis.layout import supported
 from qharness_kernels.trellis.reference import TileOrder, dequantize
 from qharness_qtip.tiles import TILE
 
@@ -93,6 +95,19 @@ class TrellisLinear(QuantizedLinear):
         """Return the weight, shape (out_features, in_features), float32."""
         payload, scale, lut = self.get_buffer("trellis"), self.get_buffer("scale"), self.tensors().get("lut")
         return dequantize(payload, scale, lut, self.shape, self.code, self.order)
+
+    def packed(self) -> Packed:
+        """Return the operation `trellis`."""
+        lut = self.tensors().get("lut")
+        arguments = {
+            "payload": self.get_buffer("trellis"),
+            "scale": self.get_buffer("scale"),
+            "lut": lut,
+            "trellis": self.shape,
+            "code": self.code,
+            "order": self.order,
+        }
+        return Packed("trellis", arguments, supported(self.shape, self.code, lut))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the payload, the scale and the table."""
