@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from qharness.engines.planned import Forwarded
 from qharness.kv.cache import rounding_cache
 from qharness.models.architecture import architecture_of
 
@@ -28,6 +29,9 @@ class Forward:
         model: Model of a supported architecture, in eval mode.
         rounding: What the key-value cache does to the states; None for an exact cache.
 
+    Attributes:
+        forwarded: Tokens forwarded so far.
+
     Raises:
         UnsupportedArchitecture: The model_type is not in the table of architectures.
     """
@@ -40,6 +44,7 @@ class Forward:
         self.layers = int(model.config.num_hidden_layers)
         self.window: int | None = getattr(model.config, "sliding_window", None)
         self.rounding = rounding
+        self.forwarded = Forwarded()
         self._head = architecture.module(model, architecture.head)
 
     def hidden(
@@ -62,6 +67,10 @@ class Forward:
         Returns:
             Shape (rows, length, hidden_size), in the model's type.
         """
+        if is_step:
+            self.forwarded.decode += tokens.numel()
+        else:
+            self.forwarded.prefill += tokens.numel()
         if self.rounding is not None and (is_step or self.rounding.is_visible):
             cache = rounding_cache(cache, self.layers, self.rounding)
         output = self.model.base_model(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qharness.engines.attention import use_grouped_attention
-from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
+from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest
 from qharness.engines.batching import plan_batches
 from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
 from qharness.engines.following import follow, path_logits
@@ -19,10 +19,11 @@ from qharness.engines.forward import Forward
 from qharness.engines.generation import generate_batch
 from qharness.engines.identity import identity_of
 from qharness.engines.likelihood import prefill_likelihood, remembered_likelihood
-from qharness.engines.planned import Batch, run_planned
+from qharness.engines.planned import Batch, Planned, PlannedEngine, RequestPath, Work
 from qharness.engines.prefill import BatchPrefill, RememberingPrefill
 from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
+from qharness.engines.work import decode_work, generation_work, prefill_work
 from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
 from qharness.kv.rounding import kv_rounding
@@ -59,7 +60,7 @@ CPU_BUDGETS = Budgets(prefill=4096, slots=24576, rows=64, remembered=1 << 30)
 GPU_BUDGETS = Budgets(prefill=16384, slots=65536, rows=256)
 
 
-class HfEngine:
+class HfEngine(PlannedEngine):
     """Executes a loaded model with transformers.
 
     Args:
@@ -89,36 +90,50 @@ class HfEngine:
         self._rule = StopRule(loaded.tokenizer, eos_ids(loaded))
         self._cache = RequestCache(request.cache, self.identity) if request.cache else None
         keep_weights(loaded, True)
+        self.forwarded = self._forward.forwarded
+        self._remembers = isinstance(self._prefill, RememberingPrefill)
+        self.state_bytes = state_bytes_of(loaded.model.config, loaded.model.dtype.itemsize)
+        self.remembered = self._budgets.remembered // self.state_bytes
+        tensors = (*loaded.model.parameters(), *loaded.model.buffers())
+        self.weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations in prefill: one forward over contexts and continuations."""
+    def plan(self, path: RequestPath, requests: Sequence[Any]) -> Planned[Any]:
+        """Return the batches of a list of requests; prompts lose tokens on the left until they fit the model."""
+        if path == "generate":
+            return self._plan_generation(requests)
+        return self._plan_prefill(requests) if path == "loglikelihood" else self._plan_decode(requests)
+
+    def _plan_prefill(self, requests: Sequence[LikelihoodRequest]) -> Planned[Likelihood]:
         window = self._forward.window
         trees = build_trees(requests, self.max_length, share=window is None or self.max_length <= window)
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.prefill, [(tree.is_bare, tree.is_chain) for tree in trees])
         keys = [request_key("prefill", *request) for request in requests]
-        return self._run(trees, plan, self._prefill_likelihood, keys, progress)
+        work = partial(prefill_work, remembers=self._remembers)
+        return self._planned(trees, plan, self._prefill_likelihood, work, keys)
 
-    def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
+    def _plan_decode(self, requests: Sequence[LikelihoodRequest]) -> Planned[Likelihood]:
         trees = build_trees(requests, self.max_length)
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.slots, [tail_of(tree) for tree in trees], self._budgets.rows)
         keys = [request_key(f"decode-{TAIL}", *request) for request in requests]
-        return self._run(trees, plan, partial(decode_likelihood, self._forward, self._prefill), keys, progress)
+        work = partial(decode_work, remembers=self._remembers, budget=self._budgets.prefill)
+        return self._planned(trees, plan, partial(decode_likelihood, self._forward, self._prefill), work, keys)
 
-    def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
-        """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
+    def _plan_generation(self, requests: Sequence[GenerationRequest]) -> Planned[Generation]:
         fitted = [self._fit(request) for request in requests]
         lengths = [len(request.prompt) + request.max_new_tokens for request in fitted]
         limits = [request.max_new_tokens for request in fitted]
         plan = plan_batches(lengths, self._budgets.slots, limits, self._budgets.rows)
-        return run_planned(
-            [Batch(members, partial(self._generate, members, fitted)) for members in plan],
+        work = partial(generation_work, remembers=self._remembers, budget=self._budgets.prefill)
+        return Planned(
+            [
+                Batch(members, partial(self._generate, members, fitted), work([fitted[index] for index in members]))
+                for members in plan
+            ],
             [request_key("generate", *request) for request in fitted],
             lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
             self._cache,
-            progress,
         )
 
     def path_logits(self, request: LikelihoodRequest) -> torch.Tensor:
@@ -140,20 +155,24 @@ class HfEngine:
             return remembered_likelihood(self._forward, self._prefill, trees)
         return prefill_likelihood(self._forward, trees)
 
-    def _run(
+    def _planned(
         self,
         trees: list[PrefixTree],
         plan: list[list[int]],
         compute: Callable[[Sequence[PrefixTree]], dict[int, Likelihood]],
+        work: Callable[[Sequence[PrefixTree]], Work],
         keys: list[str],
-        progress: Progress,
-    ) -> list[Likelihood]:
+    ) -> Planned[Likelihood]:
         groups = [[trees[place] for place in places] for places in plan]
         batches = [
-            Batch([i for tree in group for i in tree.members], partial(torch.inference_mode()(compute), group))
+            Batch(
+                [i for tree in group for i in tree.members],
+                partial(torch.inference_mode()(compute), group),
+                work(group),
+            )
             for group in groups
         ]
-        return run_planned(batches, keys, Likelihood, self._cache, progress)
+        return Planned(batches, keys, Likelihood, self._cache)
 
     @torch.inference_mode()
     def _generate(self, members: Sequence[int], requests: Sequence[GenerationRequest]) -> dict[int, Generation]:
@@ -179,6 +198,13 @@ def max_length_of(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
             return int(value)
     length = tokenizer.model_max_length
     return int(length) if length is not None and length < UNSET_LENGTH else DEFAULT_LENGTH
+
+
+def state_bytes_of(config: PretrainedConfig, itemsize: int) -> int:
+    """Return the bytes of one token's keys and values in all layers."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return 2 * int(config.num_hidden_layers) * int(heads) * int(head) * itemsize
 
 
 def eos_ids(loaded: LoadedModel) -> frozenset[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from qharness.jobs.conclusion import conclude_run
 from qharness.jobs.conductor import Conductor
 from qharness.jobs.configurations import artifact_specs
 from qharness.jobs.engines import close_engines
-from qharness.jobs.evaluate import steps
+from qharness.jobs.evaluate import REQUESTS, steps
 from qharness.jobs.plan import RunPlan
 from qharness.jobs.progress import Reporter
 from qharness.jobs.site import Site
@@ -53,12 +54,13 @@ def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False
     host.notify("qharness_run_started", run=run.info)
     total = len(artifact_specs(plan)) * (1 + len(steps(plan, host)))
     with Reporter(total, quiet) as reporter:
-        executor = host.get(ExecutorRecord, plan.executor).create(plan.device)
+        executor = host.get(ExecutorRecord, plan.executor).create(plan.executor_request())
         try:
             failed = Conductor(Site(plan, run, host, reporter), executor).through_all()
         finally:
             close_engines()
             executor.shutdown()
+            shutil.rmtree(run.path / REQUESTS, ignore_errors=True)
     report = conclude_run(run, host)
     run.finish()
     host.notify("qharness_run_finished", run=run.info)
