@@ -27,10 +27,11 @@ from qharness.engines.work import decode_work, generation_work, prefill_work
 from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
 from qharness.kv.rounding import kv_rounding
+from qharness.models.architecture import architecture_of
 from qharness.quantization.linear import QuantizedLinear
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from qharness.models.loaded import LoadedModel
 
@@ -94,6 +95,7 @@ class HfEngine(PlannedEngine):
         self._remembers = isinstance(self._prefill, RememberingPrefill)
         self.state_bytes = state_bytes_of(loaded.model.config, loaded.model.dtype.itemsize)
         self.remembered = self._budgets.remembered // self.state_bytes
+        self.linear_weights = linear_weights_of(loaded.model)
         tensors = (*loaded.model.parameters(), *loaded.model.buffers())
         self.weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -205,6 +207,15 @@ def state_bytes_of(config: PretrainedConfig, itemsize: int) -> int:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     return 2 * int(config.num_hidden_layers) * int(heads) * int(head) * itemsize
+
+
+def linear_weights_of(model: PreTrainedModel) -> int:
+    """Return the number of weights in the linears of all blocks."""
+    architecture = architecture_of(model.config)
+    linears: list[Any] = [
+        architecture.module(model, name) for name in architecture.linears(int(model.config.num_hidden_layers))
+    ]
+    return sum(linear.in_features * linear.out_features for linear in linears)
 
 
 def eos_ids(loaded: LoadedModel) -> frozenset[int]:

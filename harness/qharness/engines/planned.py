@@ -147,6 +147,7 @@ class PlannedEngine(ABC):
         remembered: How many prompt tokens are remembered between calls.
         state_bytes: Bytes of the keys and values of one token.
         weight_bytes: Bytes of the model in memory.
+        linear_weights: Number of weights that a quantizer would quantize; 0 if the engine cannot tell.
     """
 
     name: str
@@ -158,6 +159,7 @@ class PlannedEngine(ABC):
     remembered: int = 0
     state_bytes: int = 0
     weight_bytes: int = 0
+    linear_weights: int = 0
 
     @abstractmethod
     def close(self) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from qharness.results.schema import Result, Sample
 
 
+StepKey = tuple[str, str, int]
+"""What tells the steps of a run apart: evaluator, task and number of examples."""
+
+
 @dataclass
 class EvaluationContext:
     """One evaluator's job on one model.

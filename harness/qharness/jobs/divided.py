@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qharness.engines.dividing import Division
+from qharness.evaluation.base import StepKey
 from qharness.jobs.chunks import ChunkJob
-from qharness.jobs.evaluate import EvaluationJob, StepKey
+from qharness.jobs.evaluate import EvaluationJob
 from qharness.jobs.outcome import Outcome
 from qharness.jobs.spent import Spent
 

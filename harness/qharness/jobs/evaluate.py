@@ -11,7 +11,7 @@ from pathlib import Path
 from qharness.engines.base import Engine
 from qharness.engines.dividing import Divided, Division, Share, dividing
 from qharness.engines.planned import PlannedEngine
-from qharness.evaluation.base import EvaluationContext, TaskFailure
+from qharness.evaluation.base import EvaluationContext, StepKey, TaskFailure
 from qharness.host import Host
 from qharness.jobs.configurations import Configuration
 from qharness.jobs.engines import baseline_for, engine_for
@@ -26,8 +26,6 @@ from qharness.results.schema import Cell, Result, Sample
 
 REQUESTS = "requests"
 """Folder of a run for lists of requests that workers are answering."""
-StepKey = tuple[str, str, int]
-"""Evaluator, task and number of examples."""
 
 
 @dataclass(frozen=True)
@@ -169,10 +167,10 @@ def _measure_divided(step: Step, job: EvaluationJob, engine: Engine, cell: Cell)
     """
     site = job.site
     if job.workers < 2 or not isinstance(engine, PlannedEngine):
-        return _measure(step, _context(step, site, engine, cell))
+        return _measure(step, context_for(step, site, engine, cell))
     share = Share(job.workers, site.plan.chunk_tokens, requests_folder(site, job.configuration))
     divided = dividing(engine, share, job.answered)
-    failures = _measure(step, _context(step, site, divided, cell))
+    failures = _measure(step, context_for(step, site, divided, cell))
     if divided.unseen and not failures:
         reason = "its prompts changed when they were built again; run it with --executor inline"
         return [TaskFailure(step.evaluator.name, step.task_name, reason)]
@@ -184,7 +182,8 @@ def requests_folder(site: Site, configuration: Configuration) -> Path:
     return site.run.path / REQUESTS / folder_name(site.run.config_id(configuration.cell(site.plan)))
 
 
-def _context(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationContext:
+def context_for(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationContext:
+    """Return an evaluator's view of a step of a configuration."""
     plan = site.plan
     return EvaluationContext(
         engine=engine,

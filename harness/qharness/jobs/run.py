@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qharness.host import Host
 from qharness.jobs.calibration import calibration_name
@@ -32,14 +33,20 @@ class RunOutcome:
 
 def start_run(plan: RunPlan, host: Host, runs: Path) -> RunDirectory:
     """Create the run directory; the first thing that is written, so an unwritable folder fails at once."""
-    common = {
+    return RunDirectory.create(
+        runs, plan.to_json(), environment=environment(), notice=plan.notice(host), common=common_fields(plan)
+    )
+
+
+def common_fields(plan: RunPlan) -> dict[str, Any]:
+    """Return what all configurations of a run share, and what their names therefore leave out."""
+    return {
         "engine": plan.engine,
         "kernels": plan.kernels,
         "dtype": plan.dtype,
         "seed": plan.seed,
         "calibration": calibration_name(plan),
     }
-    return RunDirectory.create(runs, plan.to_json(), environment=environment(), notice=plan.notice(host), common=common)
 
 
 def execute(plan: RunPlan, host: Host, run: RunDirectory, *, quiet: bool = False) -> RunOutcome:
