@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from typing import Any
 
 from qharness.executors.base import ExecutorRequest
-from qharness.executors.pool import MOST_CPU_WORKERS, Died, PoolExecutor, cores, prepare_worker, warm_up
+from qharness.executors.pool import MOST_CPU_WORKERS, Died, PoolExecutor, cores, prepare_worker
 
 
 class LocalExecutor(PoolExecutor["Future[Any]"]):
@@ -70,7 +71,7 @@ class LocalExecutor(PoolExecutor["Future[Any]"]):
             start = (devices, self._threads, os.getpid())
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=start)
             for _ in range(self.workers):
-                self._pool.submit(warm_up)
+                self._pool.submit(_warm_up)
         return self._pool
 
 
@@ -90,6 +91,12 @@ def _begin(devices: Queue[str], threads: int, parent: int) -> None:
     """Prepare a worker, which ends together with its parent."""
     prepare_worker(devices.get(), threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _warm_up() -> None:
+    """Import what every job needs, in all workers at once, while the first job goes on in one of them."""
+    for name in ("transformers.models.auto.modeling_auto", "lm_eval.evaluator"):
+        import_module(name)
 
 
 def _end_with(parent: int) -> None:

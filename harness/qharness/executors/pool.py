@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from qharness.errors import QharnessError
@@ -114,9 +113,3 @@ def prepare_worker(device: str, threads: int) -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     assign_device(device)
-
-
-def warm_up() -> None:
-    """Import what every job needs, in all workers at once, while the first job goes on in one of them."""
-    for name in ("transformers.models.auto.modeling_auto", "lm_eval.evaluator"):
-        import_module(name)

@@ -10,8 +10,10 @@ from typing import Any
 
 from qharness.errors import QharnessError, UsageError
 from qharness.executors.base import ExecutorRequest
-from qharness.executors.pool import MOST_CPU_WORKERS, Died, PoolExecutor, cores, prepare_worker, warm_up
+from qharness.executors.pool import MOST_CPU_WORKERS, Died, PoolExecutor, cores, prepare_worker
 
+STORE = 128 << 20
+"""Bytes of a started cluster's object store: jobs and results are small."""
 HERE = "local"
 """Ray's own word for a cluster of this machine alone."""
 
@@ -135,7 +137,6 @@ class Worker:
     def __init__(self, device: str, threads: int, folder: str) -> None:
         prepare_worker(device, threads)
         self._folder = folder
-        warm_up()
 
     def do(self, function: Callable[[Any], Any], job: Any) -> Any:
         """Do a job in the run's working folder.
@@ -157,7 +158,7 @@ def _connect(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "error"}
     if address == HERE:
-        options |= {"include_dashboard": False, "num_cpus": cores()}
+        options |= {"include_dashboard": False, "num_cpus": cores(), "object_store_memory": STORE}
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:

@@ -98,7 +98,7 @@ def summary(site: Site, built: Built, found: Estimate, workers: int, price: floa
         "disk_bytes": disk,
         "price_per_hour": price,
         "price": None if price is None else price * total / 3600,
-        "notes": _notes(found, artifacts, len(named), sizes_known),
+        "notes": _notes(plan, found, artifacts, sizes_known),
     }
 
 
@@ -150,7 +150,7 @@ def _step(evaluator: str, task: str, num_fewshot: int, size: StepSize, seconds: 
     }  # fmt: skip
 
 
-def _notes(found: Estimate, artifacts: list[dict[str, Any]], count: int, sizes_known: bool) -> list[str]:
+def _notes(plan: RunPlan, found: Estimate, artifacts: list[dict[str, Any]], sizes_known: bool) -> list[str]:
     notes = []
     unknown = list(dict.fromkeys(artifact["plugin"] for artifact in artifacts if artifact["seconds"] is None))
     if unknown:
@@ -158,8 +158,10 @@ def _notes(found: Estimate, artifacts: list[dict[str, Any]], count: int, sizes_k
             f"How long {', '.join(unknown)} quantizes is unknown until it has been done once on this kind of device; "
             "it is not part of the time."
         )
-    if count > 1:
+    if artifacts:
         notes.append("Quantized models are taken to be as fast as the unquantized one, which was timed.")
+    if artifacts and plan.ablate:
+        notes.append("Rows of --ablate count for every artifact, although not each may have the transform.")
     if found.unknown:
         names = ", ".join(dict.fromkeys(evaluator for evaluator, _, _ in found.unknown))
         notes.append(f"Not every step of {names} could be counted; those are not part of the time.")
