@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "plan": "plan",
     "hessians": "hessians",
     "export": "export",
+    "bench": "bench",
     "show": "show",
     "report": "report",
     "query": "query",

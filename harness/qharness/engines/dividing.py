@@ -91,7 +91,7 @@ class DividingEngine(PlannedEngine):
         self.unseen = set(answered)
         self._answered = frozenset(answered)
         self.name, self.notice, self.identity = engine.name, engine.notice, engine.identity
-        self.tokenizer, self.max_length = engine.tokenizer, engine.max_length
+        self.tokenizer, self.max_length, self.kernels = engine.tokenizer, engine.max_length, engine.kernels
         self.forwarded = engine.forwarded
 
     def plan(self, path: RequestPath, requests: Sequence[Any]) -> Planned[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from qharness.evaluation.cache import RequestCache
 
+AHEAD = 1
+"""Batches that stay queued on a device while the answers of an earlier one are fetched."""
+
 A = TypeVar("A", bound=tuple[Any, ...])
+Answers = Mapping[int, A]
 RequestPath = Literal["loglikelihood", "decode_loglikelihood", "generate"]
 """The method of an engine that answers a list of requests."""
 
@@ -25,21 +29,21 @@ class Work:
     """What a batch makes the model do.
 
     Attributes:
-        prefill: Tokens of prefill passes, padding included, without those of `prompts`.
+        prefill: Tokens of prefill passes, padding included, without those of `pieces`.
         decode: Most tokens that are fed one by one.
         slots: Key-value slots that are held at once.
-        prompts: Prompts that are prefilled one by one, unless the engine remembers them.
+        pieces: Pieces of prompts that are prefilled unless the engine remembers them, with the tokens of each.
     """
 
     prefill: int = 0
     decode: int = 0
     slots: int = 0
-    prompts: tuple[tuple[int, ...], ...] = ()
+    pieces: Mapping[Hashable, int] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
         """Most tokens that are forwarded."""
-        return self.prefill + self.decode + sum(map(len, self.prompts))
+        return self.prefill + self.decode + sum(self.pieces.values())
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,20 @@ class Batch(Generic[A]):
 
     Attributes:
         members: Indexes of the requests it answers.
-        compute: Answers them, by index.
+        compute: Answers them, by index; or queues the work on a device and returns a function that waits for it.
         work: What it costs.
     """
 
     members: Sequence[int]
-    compute: Callable[[], Mapping[int, A]]
+    compute: Callable[[], Answers[A] | Callable[[], Answers[A]]]
     work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
 class Planned(Generic[A]):
     """A list of requests with its batches.
+
+    A batch is queued before the answers of the one before it are fetched, so that a device is never without work.
 
     The plan is made before the cache is asked, and a batch of which any answer is missing is computed whole, so that
     neither a resumed run nor another executor changes the batch shapes, and with them the last bits.
@@ -93,9 +99,9 @@ class Planned(Generic[A]):
 
     def store(self, places: Iterable[int]) -> None:
         """Compute those batches that are not stored yet, and store their answers."""
-        for place in places:
-            if self._stored(self.batches[place]) is None:
-                self._compute(self.batches[place])
+        wanted = [self.batches[place] for place in places]
+        for _ in self._computed(batch for batch in wanted if self._stored(batch) is None):
+            pass
 
     def run(self, progress: Progress) -> list[A]:
         """Answer all requests, in their order.
@@ -103,16 +109,24 @@ class Planned(Generic[A]):
         Args:
             progress: Told after every batch.
         """
+        answers: dict[int, A] = {}
+        missing = []
         if self.cache is not None:
             self.cache.refresh()
-        answers: dict[int, A] = {}
         for batch in self.batches:
             stored = self._stored(batch)
-            answers.update(self._compute(batch) if stored is None else stored)
+            if stored is None:
+                missing.append(batch)
+            else:
+                answers.update(stored)
+        if answers:
+            progress(len(answers), len(self.keys))
+        for fresh in self._computed(missing):
+            answers.update(fresh)
             progress(len(answers), len(self.keys))
         return [answers[index] for index in range(len(self.keys))]
 
-    def _stored(self, batch: Batch[A]) -> Mapping[int, A] | None:
+    def _stored(self, batch: Batch[A]) -> Answers[A] | None:
         if self.cache is None:
             return None
         found: dict[int, A] = {}
@@ -123,8 +137,21 @@ class Planned(Generic[A]):
             found[index] = self.make(*fields)
         return found
 
-    def _compute(self, batch: Batch[A]) -> Mapping[int, A]:
-        fresh = batch.compute()
+    def _computed(self, batches: Iterable[Batch[A]]) -> Iterator[Answers[A]]:
+        """Yield the answers of batches, stored."""
+        queued: list[Callable[[], Answers[A]]] = []
+        for batch in batches:
+            fresh = batch.compute()
+            if callable(fresh):
+                queued.append(fresh)
+            else:
+                yield self._put(fresh)
+            while len(queued) > AHEAD:
+                yield self._put(queued.pop(0)())
+        for wait in queued:
+            yield self._put(wait())
+
+    def _put(self, fresh: Answers[A]) -> Answers[A]:
         if self.cache is not None:
             self.cache.put({self.keys[index]: list(answer) for index, answer in fresh.items()})
         return fresh
@@ -143,6 +170,7 @@ class PlannedEngine(ABC):
 
     Attributes:
         identity: Everything about model and engine that can change an answer.
+        kernels: What served the modules of the model, see `qharness.serving.model.summary`.
         forwarded: What the model has done so far.
         remembered: How many prompt tokens are remembered between calls.
         state_bytes: Bytes of the keys and values of one token.
@@ -155,11 +183,17 @@ class PlannedEngine(ABC):
     max_length: int
     identity: Mapping[str, Any]
     notice: str
+    kernels: Sequence[Mapping[str, Any]] = ()
     forwarded: Forwarded
     remembered: int = 0
     state_bytes: int = 0
     weight_bytes: int = 0
     linear_weights: int = 0
+
+    @property
+    def tokens_fed(self) -> int:
+        """Return how many tokens went through the model so far, padding included."""
+        return self.forwarded.prefill + self.forwarded.decode
 
     @abstractmethod
     def close(self) -> None:

@@ -30,7 +30,7 @@ class Forecast:
         self._workers, self._clock = workers, clock
         self._rates: Rates | None = None
         self._sizes: dict[StepKey, StepSize] = {}
-        self._waiting: dict[tuple[Label, StepKey], None] = {}
+        self._waiting: dict[tuple[Label, StepKey], int | None] = {}
         self._more = self._builds = 0
         self._built: list[float] = []
         self._spent = self._due = 0.0
@@ -46,9 +46,15 @@ class Forecast:
         """Whether rates are known."""
         return self._rates is not None
 
-    def expect(self, label: Label, keys: Iterable[StepKey]) -> None:
-        """Note steps of a configuration that will be done; once is enough."""
-        self._waiting |= {(label, key): None for key in keys}
+    def expect(self, label: Label, keys: Iterable[StepKey], limit: int | None = None) -> None:
+        """Note steps of a configuration that will be done; once is enough.
+
+        Args:
+            label: The configuration.
+            keys: Its steps.
+            limit: Documents of each, if the configuration has a limit of its own.
+        """
+        self._waiting |= {(label, key): limit for key in keys}
 
     def expect_more(self, count: int) -> None:
         """Note how many configurations will come that cannot be named yet; each is taken to do every step."""
@@ -66,14 +72,15 @@ class Forecast:
     def finish(self, label: Label, key: StepKey, spent: Spent) -> None:
         """Note that a step is done."""
         self._told = self._clock()
-        self._waiting.pop((label, key), None)
+        limit = self._waiting.pop((label, key), None)
         size = self._sizes.get(key)
         if size is None or self._rates is None:
             return
-        if spent.decode and size.decode:
-            self._sizes[key] = replace(size, share=min(spent.decode / size.decode, 1.0))
+        part = _part(size, limit)
+        if spent.decode and size.decode and part == 1:
+            self._sizes[key] = replace(size, share=spent.decode / size.decode)
         self._spent += spent.seconds
-        self._due += size.build + self._rates.seconds(spent.prefill, spent.decode)
+        self._due += size.build * part + self._rates.seconds(spent.prefill, spent.decode)
 
     @property
     def correction(self) -> float:
@@ -85,7 +92,10 @@ class Forecast:
         if self._rates is None:
             return 0.0
         known = {key: self._rates.of(size) for key, size in self._sizes.items()}
-        steps = sum(known.get(key, 0.0) for _, key in self._waiting) + self._more * sum(known.values())
+        waiting = sum(
+            known[key] * _part(self._sizes[key], limit) for (_, key), limit in self._waiting.items() if key in known
+        )
+        steps = waiting + self._more * sum(known.values())
         mean = sum(self._built) / len(self._built) if self._built else 0.0
         builds = mean * max(0, self._builds - len(self._built))
         return (steps * self.correction + builds) / self._workers
@@ -93,3 +103,8 @@ class Forecast:
     def left(self) -> float:
         """Return the remaining seconds as of now."""
         return max(0.0, self.total() - (self._clock() - self._told))
+
+
+def _part(size: StepSize, limit: int | None) -> float:
+    """Return which part of a step so many documents are."""
+    return 1.0 if limit is None else min(1.0, limit / max(size.documents, 1))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from qharness.engines.planned import PlannedEngine, RequestPath
+from qharness.engines.planned import Batch, PlannedEngine, RequestPath
 from qharness.estimation.sizes import Rates, StepSize, rates_of
 from qharness.estimation.survey import Call, Surveyed
 from qharness.evaluation.base import StepKey
@@ -72,7 +72,7 @@ def probe(engine: PlannedEngine, surveyed: Mapping[StepKey, Surveyed], extent: E
             call, is_free = _shortened(surveyed[key].calls[0])
             spent, limit = _time(engine, call, extent)
             writing.append(spent)
-            shares[key] = 1.0 if is_free or not limit else min(spent.decode / limit, 1.0)
+            shares[key] = 1.0 if is_free or not limit else spent.decode / limit
         timed = [shares[key] for key in writers if key in shares]
         for key in writers:
             shares.setdefault(key, sum(timed) / len(timed))
@@ -90,8 +90,14 @@ def _time(engine: PlannedEngine, call: Call, extent: Extent) -> tuple[Spent, int
     batches = engine.plan(call.path, requests).batches
     batch = batches[len(batches) // 2]
     watch = Stopwatch(engine)
-    batch.compute()
+    _answers(batch)
     return watch.read(), batch.work.decode
+
+
+def _answers(batch: Batch[Any]) -> Any:
+    """Compute a batch and wait for the device."""
+    fresh = batch.compute()
+    return fresh() if callable(fresh) else fresh
 
 
 def _few(requests: Sequence[Any], tokens: int) -> Sequence[Any]:
@@ -109,7 +115,7 @@ def _few(requests: Sequence[Any], tokens: int) -> Sequence[Any]:
 def _warm_up(engine: PlannedEngine, call: Call) -> None:
     """Let the engine do once what it does only once."""
     short = _limited(call, 2)
-    engine.plan(short.path, short.requests[:1]).batches[0].compute()
+    _answers(engine.plan(short.path, short.requests[:1]).batches[0])
 
 
 def _shortened(call: Call) -> tuple[Call, bool]:

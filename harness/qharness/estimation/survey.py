@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import groupby
 from typing import Any
 
 from qharness.engines.base import Generation, GenerationRequest, Likelihood, LikelihoodRequest
+from qharness.engines.heads import common_length
 from qharness.engines.planned import Planned, PlannedEngine, RequestPath
 from qharness.estimation.sizes import StepSize
 from qharness.evaluation.base import EvaluationContext, StepKey
@@ -38,7 +39,7 @@ class Surveyed:
     calls: Sequence[Call]
 
 
-class RecordingEngine(PlannedEngine):
+class SurveyingEngine(PlannedEngine):
     """Notes what it is asked and answers nothing of meaning.
 
     Args:
@@ -48,7 +49,7 @@ class RecordingEngine(PlannedEngine):
     def __init__(self, engine: PlannedEngine) -> None:
         self._engine = engine
         self.name, self.notice, self.identity = engine.name, engine.notice, engine.identity
-        self.tokenizer, self.max_length = engine.tokenizer, engine.max_length
+        self.tokenizer, self.max_length, self.kernels = engine.tokenizer, engine.max_length, engine.kernels
         self.asked: list[tuple[RequestPath, Sequence[Any]]] = []
 
     def plan(self, path: RequestPath, requests: Sequence[Any]) -> Planned[Any]:
@@ -83,7 +84,7 @@ def survey(
     import_module("lm_eval.evaluator")  # takes seconds, which are no step's own
     found: dict[StepKey, Surveyed] = {}
     for _, group in groupby(steps, key=lambda step: step.data_set):
-        remembered: set[tuple[int, ...]] = set()
+        remembered: set[Hashable] = set()
         for step in group:
             try:
                 surveyed = _survey(step, contexts[step.key], engine, documents, remembered)
@@ -96,9 +97,9 @@ def survey(
 
 
 def _survey(
-    step: Step, context: EvaluationContext, engine: PlannedEngine, documents: int, remembered: set[tuple[int, ...]]
+    step: Step, context: EvaluationContext, engine: PlannedEngine, documents: int, remembered: set[Hashable]
 ) -> Surveyed | None:
-    recorder = RecordingEngine(engine)
+    recorder = SurveyingEngine(engine)
     count, loading = [0], [0.0]
 
     def load_tasks(names: Any, data: Any) -> Mapping[str, Any]:
@@ -132,24 +133,27 @@ def _survey(
 
 def _stretched(path: RequestPath, requests: Sequence[Any], scale: float) -> Call:
     copies = max(1, min(round(scale), MOST_STRETCHED // max(len(requests), 1)))
-    whole = [varied(request, copy) for copy in range(copies) for request in requests]
+    prompts = sorted({request[0] for request in requests})
+    head = common_length(prompts[0], prompts[-1])
+    whole = [varied(request, copy, head) for copy in range(copies) for request in requests]
     return Call(path, whole)
 
 
-def varied(request: Any, copy: int) -> Any:
-    """Return a request of the same length whose prompt no other copy has."""
+def varied(request: Any, copy: int, head: int) -> Any:
+    """Return a request of the same length that shares no more with other copies than a number of leading tokens."""
     if isinstance(request, LikelihoodRequest):
-        return request._replace(context=_varied(request.context, copy))
+        return request._replace(context=_varied(request.context, copy, head))
     assert isinstance(request, GenerationRequest)
-    return request._replace(prompt=_varied(request.prompt, copy))
+    return request._replace(prompt=_varied(request.prompt, copy, head))
 
 
-def _varied(tokens: tuple[int, ...], copy: int) -> tuple[int, ...]:
-    """Swap a token into the second place: a token that the prompt has, so that the model knows it."""
-    if copy == 0 or len(tokens) < 3:
+def _varied(tokens: tuple[int, ...], copy: int, head: int) -> tuple[int, ...]:
+    """Swap a token to the place behind the head: one that the prompt has, so that the model knows it."""
+    first = head if head + 1 < len(tokens) else max(len(tokens) - 2, 0)
+    if copy == 0 or len(tokens) < 2:
         return tokens
-    place = 2 + (copy - 1) % (len(tokens) - 2)
-    return (tokens[0], tokens[place], *tokens[2:place], tokens[1], *tokens[place + 1 :])
+    place = first + 1 + (copy - 1) % (len(tokens) - first - 1)
+    return (*tokens[:first], tokens[place], *tokens[first + 1 : place], tokens[first], *tokens[place + 1 :])
 
 
 def _size(
@@ -157,19 +161,19 @@ def _size(
     calls: Sequence[Call],
     asked: Sequence[tuple[RequestPath, Sequence[Any]]],
     scale: float,
-    remembered: set[tuple[int, ...]],
+    remembered: set[Hashable],
 ) -> StepSize:
     prefill = decode = 0.0
     slots = requests = 0
     for call, (_, few) in zip(calls, asked, strict=True):
         factor = scale * len(few) / max(len(call.requests), 1)
         works = [batch.work for batch in engine.plan(call.path, call.requests).batches]
-        prompts = dict.fromkeys(prompt for work in works for prompt in work.prompts)
-        new = [prompt for prompt in prompts if prompt not in remembered]
-        prefill += factor * (sum(work.prefill for work in works) + sum(map(len, new)))
+        pieces = {piece: count for work in works for piece, count in work.pieces.items()}
+        new = {piece: count for piece, count in pieces.items() if piece not in remembered}
+        prefill += factor * (sum(work.prefill for work in works) + sum(new.values()))
         decode += factor * sum(work.decode for work in works)
         slots = max([slots, *(work.slots for work in works)])
         requests += round(scale * len(few))
-        if factor * sum(map(len, prompts)) <= engine.remembered:
+        if factor * sum(pieces.values()) <= engine.remembered:
             remembered.update(new)
     return StepSize(0, requests, round(prefill), round(decode), slots=slots)

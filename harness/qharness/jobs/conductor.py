@@ -91,9 +91,10 @@ class Conductor:
         if published not in self.built:
             return True
         subject = subject_of(site.plan, site.host, self.built[published])
-        chosen = selected(drafts(subject), (site.plan.matrix or {}).get("rows", ()))
+        matrix = site.plan.matrix or {}
+        chosen = selected(drafts(subject), matrix.get("rows", ()))
         self._build([spec for spec in dict.fromkeys(row.artifact for row in chosen) if spec not in self.built])
-        rows = rows_of(chosen, self.built)
+        rows = rows_of(chosen, self.built, matrix.get("dose_limit"))
         named = [(self._label(row.configuration), row) for row in rows]
         site.run.write_rows([{"row": row.name, "purpose": row.purpose, "config": name} for name, row in named])
         rest = {name: row.configuration for name, row in named if row.configuration not in first}
@@ -132,7 +133,7 @@ class Conductor:
             left = evaluation_jobs(self.site, configuration, self.executor.workers)
             jobs += left
             todo = {key for job in left for key in job.steps}
-            self.forecast.expect(configuration, todo)
+            self.forecast.expect(configuration, todo, configuration.limit)
             for step in steps(self.site.plan, self.site.host):
                 if step.key not in todo:
                     label = f"{self._label(configuration)}: {step.evaluator.name} {step.task_name}"
@@ -196,6 +197,7 @@ class Conductor:
             self._record(job.configuration, "evaluate", outcome)
             return ()
         label = self._label(job.configuration)
+        self.site.run.write_kernels(job.configuration.cell(self.site.plan), outcome.value.kernels)
         for failure in outcome.value.failures:
             self.failed = True
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)

@@ -73,9 +73,8 @@ def _estimate(job: EstimateJob) -> Estimate:
     engine = engine_for(site, job.configuration)
     if not isinstance(engine, PlannedEngine):
         raise UsageError(f"The engine '{plan.engine}' does not tell its work beforehand, so nothing can be estimated.")
-    cell = job.configuration.cell(plan)
     chosen = steps(plan, site.host)
-    contexts = {step.key: context_for(step, site, engine, cell) for step in chosen}
+    contexts = {step.key: context_for(step, site, job.configuration, engine) for step in chosen}
     surveyed = survey(chosen, contexts, engine, job.documents)
     if not surveyed:
         raise UsageError("The suites ask nothing of the model that could be estimated.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from qharness.engines.base import Engine
 from qharness.engines.dividing import Divided, Division, Share, dividing
@@ -16,7 +17,7 @@ from qharness.host import Host
 from qharness.jobs.configurations import Configuration
 from qharness.jobs.engines import baseline_for, engine_for
 from qharness.jobs.outcome import Outcome, guarded
-from qharness.jobs.plan import RunPlan, tasks_for
+from qharness.jobs.plan import RunPlan, is_named, tasks_for
 from qharness.jobs.site import Site
 from qharness.jobs.spent import Spent, Stopwatch
 from qharness.records import EvaluatorRecord, Suite, TaskSpec
@@ -70,7 +71,7 @@ def steps(plan: RunPlan, host: Host) -> list[Step]:
 
 def _steps_of(suite: Suite, evaluator: EvaluatorRecord, plan: RunPlan) -> list[Step]:
     if evaluator.kinds:
-        tasks = tasks_for(evaluator, suite)
+        tasks = [task for task in tasks_for(evaluator, suite) if not plan.tasks or is_named(task, plan.tasks)]
         return [Step(suite, evaluator, task, count) for task in tasks for count in shots(plan, suite)]
     parts = evaluator.parts(plan.perplexity) if evaluator.parts else ("",)
     return [Step(suite, evaluator, None, part=part) for part in parts]
@@ -110,11 +111,13 @@ class Measured:
         spent: What each step took, by its key.
         failures: Tasks that could not be measured; they are not stored yet.
         divisions: What was not answered but written down for others to answer, by step.
+        kernels: What served the modules of the model, see `qharness.serving.model.summary`.
     """
 
     spent: dict[StepKey, Spent] = field(default_factory=dict)
     failures: list[TaskFailure] = field(default_factory=list)
     divisions: dict[StepKey, Division] = field(default_factory=dict)
+    kernels: Sequence[Mapping[str, Any]] = ()
 
 
 def evaluation_jobs(site: Site, configuration: Configuration, workers: int) -> list[EvaluationJob]:
@@ -145,21 +148,20 @@ def _evaluate(job: EvaluationJob) -> Measured:
     """
     site, plan = job.site, job.site.plan
     engine = engine_for(site, job.configuration)
-    cell = job.configuration.cell(plan)
-    measured = Measured()
+    measured = Measured(kernels=getattr(engine, "kernels", ()))
     for step in steps(plan, site.host):
         if step.key not in job.steps:
             continue
         watch = Stopwatch(engine)
         try:
-            measured.failures += _measure_divided(step, job, engine, cell)
+            measured.failures += _measure_divided(step, job, engine)
         except Divided as divided:
             measured.divisions[step.key] = divided.division
         measured.spent[step.key] = watch.read()
     return measured
 
 
-def _measure_divided(step: Step, job: EvaluationJob, engine: Engine, cell: Cell) -> Sequence[TaskFailure]:
+def _measure_divided(step: Step, job: EvaluationJob, engine: Engine) -> Sequence[TaskFailure]:
     """Measure a step.
 
     Raises:
@@ -167,10 +169,10 @@ def _measure_divided(step: Step, job: EvaluationJob, engine: Engine, cell: Cell)
     """
     site = job.site
     if job.workers < 2 or not isinstance(engine, PlannedEngine):
-        return _measure(step, context_for(step, site, engine, cell))
+        return _measure(step, context_for(step, site, job.configuration, engine))
     share = Share(job.workers, site.plan.chunk_tokens, requests_folder(site, job.configuration))
     divided = dividing(engine, share, job.answered)
-    failures = _measure(step, context_for(step, site, divided, cell))
+    failures = _measure(step, context_for(step, site, job.configuration, divided))
     if divided.unseen and not failures:
         reason = "its prompts changed when they were built again; run it with --executor inline"
         return [TaskFailure(step.evaluator.name, step.task_name, reason)]
@@ -182,7 +184,7 @@ def requests_folder(site: Site, configuration: Configuration) -> Path:
     return site.run.path / REQUESTS / folder_name(site.run.config_id(configuration.cell(site.plan)))
 
 
-def context_for(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationContext:
+def context_for(step: Step, site: Site, configuration: Configuration, engine: Engine) -> EvaluationContext:
     """Return an evaluator's view of a step of a configuration."""
     plan = site.plan
     return EvaluationContext(
@@ -192,7 +194,7 @@ def context_for(step: Step, site: Site, engine: Engine, cell: Cell) -> Evaluatio
         data=plan.data_folder(site.host),
         data_name=plan.data,
         num_fewshot=step.num_fewshot,
-        limit=plan.limit,
+        limit=plan.limit if configuration.limit is None else configuration.limit,
         seed=plan.seed,
         chat_template=plan.chat_template,
         system=plan.system,
@@ -201,7 +203,7 @@ def context_for(step: Step, site: Site, engine: Engine, cell: Cell) -> Evaluatio
         host=site.host,
         baseline=partial(baseline_for, site),
         progress=site.reporter.update,
-        task_done=partial(_store, site.run, cell, step.evaluator.name),
+        task_done=partial(_store, site.run, configuration.cell(plan), step.evaluator.name),
     )
 
 

@@ -46,7 +46,9 @@ class Options:
     sweeps: int = option(2, "Rounds of coordinate descent and centroid refit after the error-feedback pass.")
     refit: bool = option(True, "Refit centroids by least squares after each pass.")
     epochs: int = option(0, "Epochs of fine-tuning codebooks and norms within each block; 0 does none.")
-    rate: float = option(1e-4, "Learning rate of the fine-tuning.")
+    rate: float = option(1e-4, "Learning rate of the fine-tuning within blocks.")
+    whole_epochs: int = option(0, "Epochs of fine-tuning codebooks, norms and an untied head end to end; 0 does none.")
+    whole_rate: float = option(1e-5, "Its learning rate.")
     batch: int = option(4, "Samples per batch of the fine-tuning.")
     hessians: Literal["store", "sequential"] = option(
         "store", "Hessians of the original model: stored ones where given; or sequential, behind the quantized blocks."

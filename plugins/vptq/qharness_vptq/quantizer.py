@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 
 from qharness.distillation.training import Schedule
@@ -10,12 +11,13 @@ from qharness.quantization.base import BlockContext, LinearContext, ModelContext
 from qharness_vptq.fitting import Fitted, fit
 from qharness_vptq.linear import VptqLinear, as_int16, pack_indices
 from qharness_vptq.refit import outlier_labels
-from qharness_vptq.tuning import trainable
+from qharness_vptq.tuning import trainable, trainable_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+    from qharness.distillation.slots import Slot
     from qharness.models.architecture import Architecture
     from qharness_vptq.options import Options
 
@@ -32,6 +34,7 @@ class Vptq:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.tuning = Schedule(options.epochs, options.batch) if options.epochs else None
+        self.whole_tuning = Schedule(options.whole_epochs, options.batch) if options.whole_epochs else None
         self._model: PreTrainedModel | None = None
         self._architecture: Architecture | None = None
         self._ready: dict[str, VptqLinear] = {}
@@ -59,6 +62,12 @@ class Vptq:
         """Train codebooks and norms once all linears of the block are quantized."""
         if not context.remaining:
             context.train(trainable(block, context, self.options.rate))
+
+    def trained(
+        self, model: PreTrainedModel, architecture: Architecture, tensors: MutableMapping[str, Tensor]
+    ) -> list[Slot]:
+        """Return codebooks, norms and an untied head."""
+        return trainable_whole(model, architecture, self.options.whole_rate)
 
     def _partners(self, name: str) -> dict[str, nn.Linear]:
         """Return the linears that share codebooks with this one and come after it, by full name."""

@@ -243,3 +243,27 @@ def test_fine_tuning_lowers_the_error_of_every_block_and_keeps_what_is_shared(ho
     untuned = load_model(LoadRequest(str(plain.path), host)).model.model.layers[1].self_attn.q_proj
     assert not torch.equal(untuned.centroids, attention.q_proj.centroids)
     assert torch.equal(untuned.indices, attention.q_proj.indices)
+
+
+def test_fine_tuning_end_to_end_lowers_the_divergence_from_the_original(host, tokenizer, tmp_path):
+    info = _quantize(host, tokenizer, tmp_path, samples=48, whole_epochs=3, whole_rate=1e-3, norm="rms", **SMALL)
+    manifest = json.loads((info.path / "manifest.json").read_text())
+    told = manifest["notes"]["end_to_end"]
+    assert told["after"] < told["before"] and told["epoch"] > 0
+    original = _model(tokenizer).model
+    plain = _quantize(host, tokenizer, tmp_path / "plain", samples=48, norm="rms", **SMALL)
+    tokens = _tokens(64)[48:]
+    with torch.no_grad():
+        wanted = original(tokens).logits.log_softmax(-1)
+        kl = {
+            path: torch.nn.functional.kl_div(
+                load_model(LoadRequest(str(path), host)).model(tokens).logits.log_softmax(-1),
+                wanted,
+                log_target=True,
+                reduction="batchmean",
+            )
+            for path in (info.path, plain.path)
+        }
+    assert kl[info.path] < kl[plain.path]
+    attention = load_model(LoadRequest(str(info.path), host)).model.model.layers[1].self_attn
+    assert torch.equal(attention.q_proj.centroids, attention.v_proj.centroids)
