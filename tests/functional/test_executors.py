@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +16,11 @@ from qharness.errors import UsageError
 from qharness.executors.base import ExecutorRequest
 from qharness.executors.pool import LIVES, WorkersDied
 from qharness.executors.ray import NoCluster, RayExecutor, check
-from qharness_demo import DATA_DIR
 
 PASSING = {"run_id", "latency"}
 """Columns of a sample that differ between equal runs."""
 ARGUMENTS = (
-    "eval", "demo", "--suite", "polish22-mc", "--data", "data", "--limit", "32", "--evaluators", "mc",
+    "eval", "demo", "--suite", "polish22-mc", "--tasks", "8tags", "--limit", "32", "--evaluators", "mc",
     "--chunk-tokens", "2000",
 )  # fmt: skip
 
@@ -50,9 +48,8 @@ def folder_and_threads(_):
 
 
 def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen:
-    """Begin an evaluation of one task whose prompts fill several batches; the suite's other tasks have no data."""
+    """Begin an evaluation of one task whose prompts fill several batches."""
     folder.mkdir()
-    shutil.copytree(DATA_DIR / "8tags", folder / "data" / "8tags")
     command = [sys.executable, "-c", "from qharness.cli import main; main()", *ARGUMENTS, *options]
     return subprocess.Popen(
         command, cwd=folder, env={**os.environ, **environment}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -61,7 +58,7 @@ def start(folder: Path, *options: str, **environment: str) -> subprocess.Popen:
 
 
 def samples(folder: Path) -> dict[str, list[dict]]:
-    """Return all samples of the folder's only run, which lacks nothing but the tasks without data."""
+    """Return all samples of the folder's only run."""
     (run,) = (folder / "runs").glob("2*")
     assert (run / "done").exists() and not (run / "requests").exists()
     found = {}
@@ -77,7 +74,7 @@ def expected(tmp_path_factory) -> dict[str, list[dict]]:
     folder = tmp_path_factory.mktemp("inline") / "run"
     process = start(folder)
     errors = process.communicate(timeout=300)[1]
-    assert process.returncode == 1, errors
+    assert process.returncode == 0, errors
     found = samples(folder)
     assert [len(rows) for rows in found.values()] == [64]
     return found
@@ -127,7 +124,7 @@ def test_local_workers_share_a_task_and_one_may_die(expected, tmp_path):
     process = start(folder, "--executor", "local", "--workers", "2")
     kill_a_worker(process, folder, process.pid, b"spawn_main")
     errors = process.communicate(timeout=300)[1]
-    assert process.returncode == 1, errors
+    assert process.returncode == 0, errors
     assert samples(folder) == expected
 
 
@@ -135,7 +132,6 @@ def test_without_ray_the_remedy_is_told_and_nothing_written(tmp_path):
     hide = "import importlib.util as u; find = u.find_spec; u.find_spec = lambda n, *a: None if n == 'ray' else find(n)"
     code = f"{hide}\nfrom qharness.cli import main; main()"
     command = [sys.executable, "-c", code, *ARGUMENTS, "--executor", "ray"]
-    (tmp_path / "data").mkdir()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'qharness[ray]'" in done.stderr and "Traceback" not in done.stderr
@@ -214,5 +210,5 @@ def test_ray_actors_share_a_task_and_one_may_die(expected, cluster, tmp_path):
     process = start(folder, "--executor", "ray", "--workers", "2", "--ray-address", cluster)
     kill_a_worker(process, folder, os.getpid(), b"ray::Worker")
     errors = process.communicate(timeout=300)[1]
-    assert process.returncode == 1, errors
+    assert process.returncode == 0, errors
     assert samples(folder) == expected
