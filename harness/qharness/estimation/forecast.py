@@ -82,6 +82,11 @@ class Forecast:
         self._spent += spent.seconds
         self._due += size.build * part + self._rates.seconds(spent.prefill, spent.decode)
 
+    def drop(self, label: Label, keys: Iterable[StepKey]) -> None:
+        """Note that steps will not be done: their model failed."""
+        for key in keys:
+            self._waiting.pop((label, key), None)
+
     @property
     def correction(self) -> float:
         """Seconds that finished steps took for each second that the probe's rates gave them; 1 before the first."""

@@ -194,6 +194,7 @@ class Conductor:
     def _settle_evaluation(self, job: EvaluationJob, outcome: Outcome[Measured]) -> Iterable[Any]:
         if outcome.value is None:
             self._stopped.add(job.configuration)
+            self.forecast.drop(job.configuration, job.steps)
             self._record(job.configuration, "evaluate", outcome)
             return ()
         label = self._label(job.configuration)

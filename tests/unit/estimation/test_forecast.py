@@ -84,6 +84,18 @@ def test_the_length_of_texts_is_learnt_from_the_first_configuration():
     assert found.total() == pytest.approx(64 + 64 + 41)
 
 
+def test_steps_of_a_failed_model_are_no_longer_waited_for():
+    found, _ = forecast()
+    found.drop("rtn", [MC, GEN])
+    assert found.total() == pytest.approx(64 + 11)
+
+
+def test_a_configuration_with_fewer_documents_takes_its_part():
+    found, _ = forecast()
+    found.expect("dose", [MC], limit=25)
+    assert found.total() == pytest.approx(2 * 75 + 64 / 4)
+
+
 def test_models_still_to_be_built_count_with_the_mean_of_those_that_are():
     found, _ = forecast()
     base = found.total()
