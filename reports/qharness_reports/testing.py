@@ -157,6 +157,7 @@ def _cell(
         "value": value, "stderr": (value * (1 - value) / 100) ** 0.5,
         "normalized": None if official is None else (value - official) / (1 - official) * 100,
         "invalid_rate": None if kind == "mc" else round((1 - kept) * 0.3, 3), "n": 100, "n_paired": 100,
+        "answer_token": None if kind == "mc" else 0.0,
         "delta": None if exact else delta, "low": None if exact else delta - half,
         "high": None if exact else delta + half,
         "p": p, "p_holm": None if p is None else min(1.0, p * 22), "test": "mcnemar", "mde": None if exact else 0.11,

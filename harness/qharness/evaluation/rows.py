@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qharness.evaluation.answers import answer_token
+from qharness.evaluation.answers import answer_token, median_answer_token
 from qharness.evaluation.lm import EngineLM, RequestId
 from qharness.results.schema import Result, Sample
 
@@ -87,6 +87,7 @@ def result_rows(
                 normalized=None if baseline is None else context.suite.normalized(value, baseline),
                 invalid_rate=sum(s.invalid for s in chosen) / len(chosen) if spec.kind == "gen" else None,
                 constant=_constant(logged, filter_name, metric, context),
+                answer_token=median_answer_token(s.answer_token for s in chosen) if spec.kind == "gen" else None,
                 data=context.data_name,
             )
         )

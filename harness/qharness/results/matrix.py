@@ -16,12 +16,14 @@ class MatrixLine(NamedTuple):
     purpose: str
     config: str
     verdict: str
+    reason: str
     summary: Mapping[str, Any]
 
 
 def matrix_lines(comparison: Mapping[str, Any]) -> list[MatrixLine]:
-    """Return the rows of a comparison's ablation matrix with verdict and summary; empty for another run."""
+    """Return the rows of a comparison's ablation matrix with verdict, its reason and summary; empty for another run."""
     verdicts = {row["config"]: row["verdict"] for row in comparison.get("verdicts", ())}
+    reasons = {row["config"]: row["evidence"].get("reason", "") for row in comparison.get("verdicts", ())}
     summaries = comparison.get("summary", {})
     return [
         MatrixLine(
@@ -29,6 +31,7 @@ def matrix_lines(comparison: Mapping[str, Any]) -> list[MatrixLine]:
             row["purpose"],
             row["config"],
             verdicts.get(row["config"], "baseline" if row["config"] in summaries else "not measured"),
+            reasons.get(row["config"], ""),
             summaries.get(row["config"]) or {},
         )
         for row in comparison.get("matrix", ())

@@ -14,7 +14,7 @@ RESULT_FIELDS = (
 )  # fmt: skip
 """Fields that scripts may rely on; rows also carry those of `RESULT_EXTRAS`."""
 
-RESULT_EXTRAS = ("config", "artifact_digest", "constant", "kv_prefill", "variant")
+RESULT_EXTRAS = ("config", "artifact_digest", "constant", "answer_token", "kv_prefill", "variant")
 
 
 def show(run: RunDirectory) -> dict[str, Any]:

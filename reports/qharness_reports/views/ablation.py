@@ -20,6 +20,7 @@ class AblationRow:
     config: str
     verdict: str
     tone: str
+    reason: str
     figures: tuple[str, ...]
 
 
@@ -35,7 +36,7 @@ def ablation_rows(comparison: Mapping[str, Any]) -> list[AblationRow]:
             percent(line.summary.get("degenerate_rate")),
         )
         title = meaning.title if known else line.verdict
-        rows.append(AblationRow(line.row, line.purpose, line.config, title, meaning.tone, figures))
+        rows.append(AblationRow(line.row, line.purpose, line.config, title, meaning.tone, line.reason, figures))
     return rows
 
 

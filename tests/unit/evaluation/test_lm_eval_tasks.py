@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
@@ -63,6 +65,10 @@ def test_gen_equals_stock(make_context, reference, name) -> None:
         assert sample.response == entry["resps"][0][0]
         assert sample.value == entry["exact_match"]
         assert sample.invalid == bool(entry["invalid_rate"])
+    places = [sample.answer_token for sample in by_doc.values() if sample.answer_token >= 0]
+    for result in (result for result in found.results if result.metric == "exact_match"):
+        assert result.invalid_rate == sum(sample.invalid for sample in by_doc.values()) / len(by_doc)
+        assert result.answer_token == (float(median(places)) if places else None)
 
 
 def test_decode_path_equals_prefill(make_context) -> None:
