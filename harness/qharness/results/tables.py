@@ -19,6 +19,7 @@ LEGEND = (
     "Percent of the task's metric. * differs from the baseline after Holm's correction (5 %); "
     "° not above the best constant answer, so no evidence; - not measured."
 )
+SEEDS_FIGURES = {"r_mc": "r MC", "r_gen": "r GEN", "index": "index"}
 NAME_WIDTH, CONFIGURATION_WIDTH = 20, 24
 
 
@@ -90,7 +91,10 @@ def pairs_table(comparison: Mapping[str, Any], configurations: Sequence[Mapping[
 def seeds_line(row: Mapping[str, Any]) -> str:
     """Return one sentence on several quantizations of one method."""
     verdict = row["verdict"].replace("_", " ")
-    return f"{row['plugin']}, {len(row['seeds'])} quantizations together: {verdict}. {row['reason']}"
+    known = {title: row[name] for name, title in SEEDS_FIGURES.items() if row[name]}
+    figures = ", ".join(f"{title} {mean:.2f} [{low:.2f}, {high:.2f}]" for title, (mean, low, high) in known.items())
+    about = f" ({figures}, variance between quantizations included)" if figures else ""
+    return f"{row['plugin']}, {len(row['seeds'])} quantizations together{about}: {verdict}. {row['reason']}"
 
 
 def averages_table(comparison: Mapping[str, Any]) -> Table:

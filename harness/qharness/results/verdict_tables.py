@@ -48,15 +48,22 @@ def evidence_table(lines: Sequence[MatrixLine]) -> Table:
 def rules_table(rules: Sequence[Mapping[str, Any]]) -> Table:
     """Return the verdict rules with their thresholds, in the order in which they are tested."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
-        "verdict", "when", "thresholds", title=RULES_TITLE, title_justify="left", box=None, pad_edge=False,
-        header_style="bold",
-    )  # fmt: skip
+        "verdict", "when", title=RULES_TITLE, title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for rule in rules:
-        thresholds = ", ".join(f"{name} {value:g}" for name, value in rule["thresholds"].items())
-        table.add_row(verdict_text(rule["name"]), rule["condition"], thresholds)
+        table.add_row(verdict_text(rule["name"]), Text(condition_text(rule)))
     return table
+
+
+def condition_text(rule: Mapping[str, Any]) -> str:
+    """Return the condition of a rule with its thresholds in figures."""
+    text: str = rule["condition"]
+    for name, value in rule["thresholds"].items():
+        text = text.replace(f"`{name}`", f"{value:g}")
+    return text
 
 
 def verdict_text(verdict: str) -> Text:

@@ -60,4 +60,5 @@ def test_the_terminal_shows_the_rules_and_thresholds_of_the_verdicts():
     text = printed(comparison)
     places = [text.index(f"{rule.name.replace('_', ' ')} {rule.condition[:20]}") for rule in RULES]
     assert places == sorted(places)
-    assert "kept 0.5, agreement 0.9, gap 0.1" in text and "healthy 0.9" in text
+    assert "lower bound of its retention above 0.5" in text and "lower bounds of both retentions at least 0.9" in text
+    assert all(f"`{name}`" not in text for rule in RULES for name in rule.thresholds)
