@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from qharness.errors import MissingTransform, UsageError
 from qharness.transforms.contract import MapSpec, TransformEntry
 from qharness.transforms.fingerprint import fingerprint
-from qharness.transforms.hadamard import Kernel, check_factor, factor_sha256, hadamard_kernel
+from qharness.transforms.hadamard import Kernel, factor_family, factor_sha256, hadamard_kernel
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +72,8 @@ class AcrossHeads:
         self.entry, self.map = entry, HeadMixing(spec.block or 0)
         if spec.type != TYPE or spec.normalisation != "orthonormal" or spec.signs or spec.parameters:
             raise MissingTransform(f"its map of type '{spec.type}' is no plain map of type '{TYPE}'")
-        check_factor(spec)
+        if factor_family(spec) != "generated":
+            raise MissingTransform("its Hadamard factor matrix is not one that this version of qharness generates")
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""

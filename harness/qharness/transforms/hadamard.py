@@ -19,32 +19,39 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qharness.transforms.base import AttachedTransform
+    from qharness_kernels.hadamard import Family
+
+FAMILIES: tuple[Family, ...] = ("generated", "public")
 
 Kernel = Callable[..., "Tensor"]
 
 
 @cache
-def factor_sha256(order: int) -> str:
-    """Return the SHA-256 of the generated Hadamard matrix of that order, int8, row by row."""
-    from qharness_kernels.hadamard import hadamard_matrix
+def factor_sha256(order: int, family: Family = "generated") -> str:
+    """Return the SHA-256 of the dense factor of that order in a family, int8, row by row."""
+    from qharness_kernels.hadamard import family_matrix
 
-    return hashlib.sha256(hadamard_matrix(order).contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(family_matrix(order, family).contiguous().numpy().tobytes()).hexdigest()
 
 
-def check_factor(spec: MapSpec) -> None:
-    """Check that the Hadamard matrix of a map, of the order of its blocks, is the one that is generated here.
+def factor_family(spec: MapSpec) -> Family:
+    """Return the family of Hadamard matrices to which the dense factor of a map belongs, by its digest.
 
     Raises:
-        MissingTransform: It is another one, or there is none of that order.
+        MissingTransform: It is in none, or there is none of that order.
     """
-    from qharness_kernels.hadamard import factor
+    from qharness_kernels.hadamard import family_factor
 
-    try:
-        split = factor(spec.block or spec.size)
-    except ValueError as error:
-        raise MissingTransform(str(error).rstrip(".")) from error
-    if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
-        raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
+    problem = "its Hadamard factor matrix is not one that this version of qharness makes"
+    for family in FAMILIES:
+        try:
+            split = family_factor(spec.block or spec.size, family)
+        except ValueError as error:
+            problem = str(error).rstrip(".") if family == "generated" else problem
+            continue
+        if split.k == spec.factor and factor_sha256(split.k, family) == spec.sha256:
+            return family
+    raise MissingTransform(problem)
 
 
 def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
@@ -54,7 +61,7 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
     fingerprint, is their sum with weights that tell the modules apart.
 
     Raises:
-        MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
+        MissingTransform: The map is no Hadamard map that this version makes, or a sign vector is absent.
     """
     return joined(hadamard_maps(spec, tensors))
 
@@ -70,14 +77,14 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
     `tensors` is read at every application, so that training can put another vector in the place of one.
 
     Raises:
-        MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
+        MissingTransform: The map is no Hadamard map that this version makes, or a sign vector is absent.
     """
     if spec.type != "hadamard":
         raise MissingTransform(f"its map is of type '{spec.type}', not 'hadamard'")
-    check_factor(spec)
+    family = factor_family(spec)
     is_transposed = bool(spec.parameters.get("transposed", False))
     if spec.signs is None:
-        return {"": SignedHadamard(spec.size, spec.block, is_transposed)}
+        return {"": SignedHadamard(spec.size, spec.block, is_transposed, family)}
     names = sign_names(spec, tensors)
     for name in names:
         if name not in tensors:
@@ -88,7 +95,7 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
             raise MissingTransform(f"its sign vector '{name}' is no vector of {spec.size} signs")
     if not names:
         raise MissingTransform(f"the artifact has no sign vector '{spec.signs}'")
-    return {name: SignedHadamard(spec.size, spec.block, is_transposed, tensors, name) for name in names}
+    return {name: SignedHadamard(spec.size, spec.block, is_transposed, family, tensors, name) for name in names}
 
 
 def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -128,6 +135,7 @@ class SignedHadamard:
         size: Size of the dimension.
         block: Size of the blocks of H; None is one block.
         is_transposed: Whether to apply the transpose.
+        family: Family of the dense factor of H.
         tensors: Where the sign vector is looked up at every application; None has no signs.
         name: Its name there.
     """
@@ -137,10 +145,11 @@ class SignedHadamard:
         size: int,
         block: int | None,
         is_transposed: bool,
+        family: Family = "generated",
         tensors: Mapping[str, Tensor] | None = None,
         name: str = "",
     ) -> None:
-        self.size, self.block, self.is_transposed = size, block, is_transposed
+        self.size, self.block, self.is_transposed, self.family = size, block, is_transposed, family
         self._tensors, self._name = tensors, name
         self._moved: tuple[Tensor, Tensor] | None = None
         self._kernel: Kernel | None = None
@@ -154,6 +163,8 @@ class SignedHadamard:
         from qharness_kernels.hadamard.tiles import refusal
 
         refused = refusal(self.block or self.size, dtype)
+        if self.family != "generated":
+            refused = "the kernel has generated Hadamard factors only"
         self._kernel, use = hadamard_kernel("hadamard_transform", refused, switch, device)
         return use
 
@@ -161,8 +172,10 @@ class SignedHadamard:
         """Apply the map to the last dimension of x."""
         from qharness_kernels.hadamard import hadamard_transform
 
-        apply = self._kernel or hadamard_transform
-        return apply(x, block=self.block, signs=self._signs(x.device), inverse=self.is_transposed)
+        signs = self._signs(x.device)
+        if self._kernel is not None:
+            return self._kernel(x, block=self.block, signs=signs, inverse=self.is_transposed)
+        return hadamard_transform(x, block=self.block, signs=signs, inverse=self.is_transposed, family=self.family)
 
     def _signs(self, device: torch.device) -> Tensor | None:
         if self._tensors is None:
