@@ -6,6 +6,7 @@ import copy
 
 from rich.console import Console
 
+from qharness.results.matrix import MatrixLine, matrix_finding
 from qharness.results.tables import comparison_tables
 from qharness.statistics.verdicts import RULES, rule_table
 from qharness_reports.page import render_page
@@ -37,6 +38,19 @@ def test_each_row_stands_in_the_report_with_its_verdict_and_a_finding():
 
 def test_other_runs_have_no_such_section():
     assert "Ablation matrix" not in render_page(synthetic_comparison(), list(BUILTIN))
+
+
+def line(row, verdict):
+    return MatrixLine(row, "", row, verdict, "", {})
+
+
+def test_the_finding_claims_no_more_than_was_decided():
+    rows = [line("A", "baseline"), line("F", "healthy"), line("G", "collapsed")]
+    assert matrix_finding(rows) == "In no row and at no dose does multiple choice survive while generation does not."
+    unsure = matrix_finding([*rows, line("I2", "inconclusive")])
+    assert unsure.startswith("In no row and at no dose that could be decided") and "Undecided: row I2." in unsure
+    assert matrix_finding([rows[0], line("F", "inconclusive"), line("M", "not measured")]).startswith("Whether")
+    assert "in rows I2, I4." in matrix_finding([*rows, line("I2", "dissociated"), line("I4", "cache_path_fault")])
 
 
 def printed(comparison):
