@@ -233,6 +233,7 @@ def _summary(mc: float, gen: float, bad: float) -> dict[str, Any]:
         "r_gen": gen, "r_gen_low": max(0.0, gen - 0.06), "r_gen_high": gen + 0.05,
         "index": mc - gen, "index_low": mc - gen - 0.07, "index_high": mc - gen + 0.07,
         "decode_agreement": 0.995, "ll_gap": 0.0004, "seq_rep_4": bad * 0.7, "degenerate_rate": bad,
+        "kl": 4 * bad,
     }  # fmt: skip
 
 

@@ -136,6 +136,7 @@ class Summary(TypedDict):
     ll_gap: float | None
     seq_rep_4: float | None
     degenerate_rate: float | None
+    kl: float | None
 
 
 class VerdictRow(TypedDict):

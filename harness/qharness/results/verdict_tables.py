@@ -22,14 +22,14 @@ def matrix_table(lines: Sequence[MatrixLine]) -> Table:
     """Return the ablation matrix: a line for each row, with its verdict and the figures behind it."""
     from rich.table import Table
 
-    titles = ("row", "verdict", "r MC", "r GEN", "index", "decode=", "degen.")
+    titles = ("row", "verdict", "r MC", "r GEN", "index", "decode=", "degen.", "KL")
     table = Table(*titles, box=None, pad_edge=False, header_style="bold")
     for line in lines:
         table.add_row(
             line.row,
             verdict_text(line.verdict),
             *(bounds(line.summary, name) for name in ("r_mc", "r_gen", "index")),
-            *(_share(line.summary.get(name)) for name in ("decode_agreement", "degenerate_rate")),
+            *(_number(line.summary.get(name)) for name in ("decode_agreement", "degenerate_rate", "kl")),
         )
     return table
 
@@ -73,5 +73,5 @@ def verdict_text(verdict: str) -> Text:
     return Text(verdict.replace("_", " "), style=COLOURS.get(verdict, ""))
 
 
-def _share(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"

@@ -31,7 +31,7 @@ def test_each_row_stands_in_the_report_with_its_verdict_and_a_finding():
     assert "Ablation matrix" in document and "&lt;part&gt;" in document
     for row in comparison["matrix"]:
         assert f">{row['row']}</th>" in document
-    assert "not measured" in document
+    assert "not measured" in document and "KL, nats a token" in document
     assert all(verdict["evidence"]["reason"] in document for verdict in comparison["verdicts"])
     assert "Multiple choice survives while generation does not in row" in document
 

@@ -81,6 +81,7 @@ CELL = {
     "mde": 0.1,
     "invalid_rate": 0.25,
     "answer_token": 1.5,
+    "flips": 0.12,
     "no_evidence": False,
     "failed": None,
 }
@@ -97,7 +98,7 @@ def test_only_a_significant_loss_is_tinted():
 
 def test_a_generative_score_tells_unread_answers_and_where_answers_begin(comparison):
     cell = cell_view(CELL, "gen")
-    assert (cell.invalid, cell.answer_token) == ("25\u202f%", "1.5")
+    assert (cell.invalid, cell.answer_token, cell.flips) == ("25\u202f%", "1.5", "12\u202f%")
     shown = [row for row in matrix(comparison) if row.head.kind == "gen"]
     assert all(cell.invalid and cell.answer_token for row in shown for cell in row.cells if cell.score != "–")
 
