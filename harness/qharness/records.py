@@ -127,6 +127,8 @@ class TaskSpec:
         cluster: Column of the document that groups dependent documents.
         is_official: Whether the leaderboard has it.
         scale: What the metric's value is divided by to be a fraction (100 for EQ-Bench).
+        needs_own_data: Whether nobody may hand its data out: where they are absent the task is skipped, which is no
+            failure of the run.
     """
 
     name: str
@@ -142,6 +144,7 @@ class TaskSpec:
     cluster: str | None = None
     is_official: bool = True
     scale: float = 1.0
+    needs_own_data: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,11 +61,15 @@ class EvaluationContext:
 
 @dataclass(frozen=True)
 class TaskFailure:
-    """A task that could not be measured, with one sentence why."""
+    """A task that could not be measured, with one sentence why.
+
+    `is_skipped` tells that its data are the user's to bring and absent: it counts as missing, and the run as done.
+    """
 
     evaluator: str
     task: str
     reason: str
+    is_skipped: bool = False
 
 
 @dataclass

@@ -200,9 +200,10 @@ class Conductor:
         label = self._label(job.configuration)
         self.site.run.write_kernels(job.configuration.cell(self.site.plan), outcome.value.kernels)
         for failure in outcome.value.failures:
-            self.failed = True
+            self.failed = self.failed or not failure.is_skipped
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)
-            self.site.reporter.say(f"{label}: {failure.task} failed: {failure.reason}")
+            what = "is skipped" if failure.is_skipped else "failed"
+            self.site.reporter.say(f"{label}: {failure.task} {what}: {failure.reason}")
         following: list[ChunkJob] = []
         for key, spent in outcome.value.spent.items():
             if key in outcome.value.divisions:
