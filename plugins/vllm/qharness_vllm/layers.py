@@ -63,8 +63,6 @@ class PartedLinear(LinearMethodBase):
 
 def transform_attention(layer: nn.Module, point: AttentionPoint) -> None:
     """Let queries and keys pass a point on their way into a layer of vLLM that attends."""
-    if not point.acts:
-        return
 
     def transform(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         query, key, *others = args

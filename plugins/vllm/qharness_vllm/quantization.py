@@ -110,7 +110,8 @@ class ArtifactConfig(QuantizationConfig):
             self._unclaimed -= set(names)
             return PartedLinear(prefix, parts, self.check)
         name = prefix.removesuffix(ATTENTION)
-        if name != prefix and name in skeleton.attentions:
+        # vLLM asks again after loading; what acts must act once.
+        if name != prefix and name in self._unclaimed:
             self._unclaimed.discard(name)
             transform_attention(layer, skeleton.attentions[name])
         return None
