@@ -87,6 +87,12 @@ def qharness_exporters() -> Iterable[ExporterRecord]:
         (),
         calling("qharness.artifacts.plain:write_plain"),
     )
+    yield ExporterRecord(
+        "fp32",
+        "The same in float32: twice the size, the artifact's logits to rounding of float32",
+        (),
+        partial(calling("qharness.artifacts.plain:write_plain"), dtype="float32"),
+    )
 
 
 @hookimpl

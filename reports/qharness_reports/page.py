@@ -33,6 +33,7 @@ DATA_KEYS = (
     "verdicts",
     "rules",
     "artifacts",
+    "kernels",
     "failures",
 )
 

@@ -15,7 +15,7 @@ from qharness_reports.templating import fill
 from qharness_reports.views.ablation import ablation_finding, ablation_rows
 from qharness_reports.views.averages import average_rows, bar_rows
 from qharness_reports.views.configurations import configurations
-from qharness_reports.views.provenance import fact_groups, failure_rows, rule_table
+from qharness_reports.views.provenance import fact_groups, failure_rows, kernel_rows, rule_table
 from qharness_reports.views.ranking import MATCH, bits_classes
 from qharness_reports.views.retention import plane_points, retention_panels
 from qharness_reports.views.storage import artifact_rows, storage_points
@@ -104,8 +104,9 @@ def render_method(comparison: Comparison) -> str:
 
 
 def render_run(comparison: Comparison) -> str:
-    """Return the configuration and the environment."""
-    return fill("run.html.j2", configs=configurations(comparison), groups=fact_groups(comparison))
+    """Return the configuration, what served its modules, and the environment."""
+    served, groups = kernel_rows(comparison), fact_groups(comparison)
+    return fill("run.html.j2", configs=configurations(comparison), kernels=served, groups=groups)
 
 
 BUILTIN = (

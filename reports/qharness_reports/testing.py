@@ -92,6 +92,12 @@ def synthetic_comparison(seed: int = 0) -> dict[str, Any]:
              "model_bpw": bits + 1.37, "size_bytes": int(12e6 * (bits + 1.37) / 8)}
             for _, plugin, ablation, _, _, _, _, _, bits in CONFIGURATIONS[1:] if not ablation
         ],
+        "kernels": [
+            {"config": "rtn", "modules": "model.layers.*.mlp.down_proj", "part": "weight", "op": "int2",
+             "kernel": "triton", "count": 8, "reason": ""},
+            {"config": "rtn", "modules": "model.layers.*.mlp.down_proj", "part": "r4", "op": "hadamard",
+             "kernel": "reference", "count": 8, "reason": "the Hadamard factor of order 924 is too large"},
+        ],
         "failures": [{"config": "rtn", "evaluator": "gen", "task": "eq_bench",
                       "reason": "EQ-Bench-PL is private: give your own copy with --data FOLDER."}],
         "families": {name: "22 tests of polish22" for name, *_ in CONFIGURATIONS[1:]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,27 @@ def spinquant_artifact(tmp_path_factory):
     done = qharness("quantize", "--plugin", "spinquant", "--out", "artifact", *settings, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "artifact"
+
+
+@pytest.fixture(scope="session")
+def with_outlier_keys():
+    """Return a function that gives a copy of a model whose keys have outlier channels.
+
+    One RoPE pair of channels of every key head is scaled up and the same channels of its queries down, which changes
+    nothing with an exact cache. Keys of large models look like this by themselves (KIVI, arXiv 2402.02750, section 3),
+    those of the embedded model do not.
+    """
+    import torch
+
+    def scale(model, factor=8.0, place=3):
+        model = copy.deepcopy(model)
+        config = model.config
+        size, heads, keys = config.head_dim, config.num_attention_heads, config.num_key_value_heads
+        with torch.no_grad():
+            for block in model.model.layers:
+                for channel in (place, place + size // 2):
+                    block.self_attn.k_proj.weight.view(keys, size, -1)[:, channel] *= factor
+                    block.self_attn.q_proj.weight.view(heads, size, -1)[:, channel] /= factor
+        return model
+
+    return scale

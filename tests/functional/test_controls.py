@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from qharness.engines.base import EngineRequest
+from qharness.engines.forward import Forward
 from qharness.evaluation.base import EvaluationContext
 from qharness.host import Host
+from qharness.kv.rounding import KvRounding
 from qharness.models.architecture import architecture_of
 from qharness.models.loaded import LoadRequest
 from qharness.models.loading import load_model
@@ -93,6 +95,24 @@ def test_t1_r3_changes_nothing_without_cache_quantization(original, tokens, host
     assert torch.equal(changed.generate(prompt, **greedy), rotated.generate(prompt, **greedy))
 
 
+def test_r3_saves_keys_with_outliers_from_a_quantized_cache(original, tokens, host, tmp_path, with_outlier_keys):
+    """In an exact cache the outliers change nothing; in four bits they cost the other channels, which R3 prevents."""
+    outliers = with_outlier_keys(original.model, 16.0)
+    assert mean_kl(original.model, outliers, tokens[:2]) < 1e-6
+    changed, prepared = rotate(outliers, tmp_path)
+    without = copy.deepcopy(changed)
+    attach_transforms(changed, prepared.transforms, prepared.tensors, host, kv_bits=4)
+    attach_transforms(without, prepared.transforms, prepared.tensors, host, ablate=("r3",), kv_bits=4)
+    with torch.no_grad():
+        expected = original.model(tokens[:2]).logits.flatten(0, 1).log_softmax(-1)
+        lost = {}
+        for name, model in (("r3", changed), ("without", without)):
+            forward = Forward(model, KvRounding(4, "visible"))
+            found = forward.logits(forward.hidden(tokens[:2]).flatten(0, 1)).log_softmax(-1)
+            lost[name] = float((expected.exp() * (expected - found)).sum(-1).mean())
+    assert lost["r3"] < lost["without"] / 4, lost
+
+
 def test_t2_a_missing_r4_destroys_multiple_choice_and_generation(original, tokens, host, tmp_path):
     changed, _ = rotate(original.model, tmp_path)
     folder = tmp_path / "r4-merged-but-absent"
@@ -156,6 +176,7 @@ def test_t4_decode_path_equals_prefill(host):
 PROBE = """
 import sys, torch
 from qharness.host import Host
+from qharness.kv.rounding import KvRounding
 from qharness.models.loaded import LoadRequest
 from qharness.models.loading import load_model
 loaded = load_model(LoadRequest(sys.argv[1], Host()))

@@ -104,7 +104,7 @@ def two_bit_rtn(host, folder):
     return load_model(LoadRequest(str(info.path), host))
 
 
-def engines(original, host, folder):
+def engines(original, host, folder, with_outlier_keys):
     """Yield (name, engine); an engine is made when the one before is closed."""
     request = EngineRequest("demo", host)
     yield "fp16", HfEngine(again(original), request)
@@ -116,19 +116,22 @@ def engines(original, host, folder):
     two_bits = HfEngine(again(original), request)
     two_bits._forward.rounding = KvRounding(2)
     yield "kv2", two_bits
+    two_bits_of_outliers = HfEngine(again(original, with_outlier_keys(original.model)), request)
+    two_bits_of_outliers._forward.rounding = KvRounding(2)
+    yield "kv2-outliers", two_bits_of_outliers
     yield "rtn", HfEngine(two_bit_rtn(host, folder), request)
     yield "corrupting", CorruptingEngine(again(original), request)
     yield "dead", HfEngine(dead(original), request)
 
 
 @pytest.fixture(scope="module")
-def verdicts(original, host, tmp_path_factory):
+def verdicts(original, host, with_outlier_keys, tmp_path_factory):
     folder = tmp_path_factory.mktemp("faults")
     suite = host.get(Suite, "polish22-paired")
     chosen = [task for task in suite.tasks if task.dataset in DATA_SETS]
     assert len(chosen) == 2 * len(DATA_SETS)
     run = RunDirectory.create(folder, {"suites": [suite.name], "plugins": []})
-    for name, engine in engines(original, host, folder):
+    for name, engine in engines(original, host, folder, with_outlier_keys):
         cell = Cell(name, "demo", name)
         for evaluator, kind in (("mc", "mc"), ("decode_ll", "mc"), ("gen", "gen")):
             tasks = [task for task in chosen if task.kind == kind]
@@ -148,6 +151,7 @@ def verdicts(original, host, tmp_path_factory):
         ("without-r4", {"collapsed"}),
         ("dead", {"collapsed"}),
         ("one-sided", {"cache_path_fault"}),
+        ("kv2-outliers", {"dissociated", "cache_path_fault"}),
         ("rtn", {"uniform_damage", "collapsed"}),
         ("corrupting", {"dissociated"}),
     ],

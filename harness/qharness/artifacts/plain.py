@@ -1,4 +1,4 @@
-"""The exporter `fp16`: an artifact as a model that transformers loads without qharness."""
+"""The exporters `fp16` and `fp32`: an artifact as a model that transformers loads without qharness."""
 
 from __future__ import annotations
 
@@ -27,15 +27,21 @@ class CannotFold(QharnessError):
     """An artifact computes something that no plain model of its architecture can."""
 
 
-def write_plain(request: ExportRequest) -> None:
-    """Write the artifact as a plain float16 model: weights dequantized, transforms around linears folded into them.
+def write_plain(request: ExportRequest, dtype: str = "float16") -> None:
+    """Write the artifact as a plain model: weights dequantized, transforms around linears folded into them.
 
     Transforms of queries and keys are left out where they cancel in the scores, as R3 does with an unquantized cache.
 
+    Args:
+        request: What was asked for.
+        dtype: Name of the type of the weights. Float16 rounds each by up to 2^-12 of its size, float32 keeps them.
+
     Raises:
-        CannotFold: A transform cannot be folded, or weights exceed the range of float16.
+        CannotFold: A transform cannot be folded, or weights exceed the range of the type.
     """
     from qharness.artifacts.loading import load_artifact
+
+    kind: torch.dtype = getattr(torch, dtype)
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load_artifact(LoadRequest(str(request.path), request.host, dtype="float32"))
@@ -46,18 +52,18 @@ def write_plain(request: ExportRequest) -> None:
     }
     folded |= {name for name, module in model.named_modules() if isinstance(module, QuantizedLinear)}
     state = {
-        name: _half(name, tensor)
+        name: _narrow(name, tensor, kind)
         for name, tensor in model.state_dict().items()
         if not any(name.startswith(f"{module}.") for module in folded)
     }
     for name in sorted(folded):
         module = model.get_submodule(name).to(device)
         weight, bias = folded_linear(name, module, device)
-        state[f"{name}.weight"] = _half(name, weight)
+        state[f"{name}.weight"] = _narrow(name, weight, kind)
         if bias is not None:
-            state[f"{name}.bias"] = _half(name, bias)
+            state[f"{name}.bias"] = _narrow(name, bias, kind)
         module.to("cpu")
-    plain = _plain(model, state)
+    plain = _plain(model, state, kind)
     plain.save_pretrained(request.out)
     if loaded.tokenizer is not None:
         loaded.tokenizer.save_pretrained(request.out)
@@ -115,18 +121,18 @@ def _check_attention(loaded: LoadedModel) -> None:
             )
 
 
-def _half(name: str, tensor: Tensor) -> Tensor:
-    half = tensor.detach().to("cpu", torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
-    if not bool(half.isfinite().all()):
-        raise CannotFold(f"'{name}' holds values beyond the range of float16; the model cannot be stored in it.")
-    return half
+def _narrow(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    found = tensor.detach().to("cpu", dtype) if tensor.is_floating_point() else tensor.detach().cpu()
+    if not bool(found.isfinite().all()):
+        raise CannotFold(f"'{name}' holds values beyond the range of {dtype}; the model cannot be stored in it.")
+    return found
 
 
-def _plain(model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+def _plain(model: PreTrainedModel, state: dict[str, Tensor], dtype: torch.dtype) -> PreTrainedModel:
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    config.dtype = torch.float16
+    config.dtype = dtype
     with torch.device("meta"):
         plain: PreTrainedModel = type(model)(config)
     plain.load_state_dict(state, assign=True)

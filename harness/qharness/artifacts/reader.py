@@ -174,5 +174,7 @@ def _check_modules(path: Path, modules: Mapping[str, Any], stored: Mapping[str, 
     for name, spec in modules.items():
         if not isinstance(spec, dict):
             raise CorruptArtifact(f"{path / CONFIG} has no valid spec of '{name}'; quantize again.")
-        if name not in owners and not any(owner.startswith(f"{name}.") for owner in owners):
+        has_own = name in owners or any(owner.startswith(f"{name}.") for owner in owners)
+        # A module may share all of its tensors with others.
+        if not has_own and not spec.get("shared"):
             raise CorruptArtifact(f"{path} has no tensors of the quantized module '{name}'; quantize again.")

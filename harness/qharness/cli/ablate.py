@@ -30,6 +30,13 @@ qharness ablate --resume runs/20260101-120000-abcdef
     metavar="A,F,H4,dose",
     help="Rows to run: letters, full names, dose. [default: all that apply]",
 )
+@click.option(
+    "--dose-limit",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Documents per task in the rows of the dose curve. [default: half of --limit]",
+)
 @options.evaluation_options
 @options.evaluators_option(f"{options.USUAL_EVALUATORS},collapse,divergence")
 @options.model_option
@@ -42,7 +49,13 @@ qharness ablate --resume runs/20260101-120000-abcdef
 @options.json_option
 @options.plugin_switch
 def command(
-    rows: str, resume: Path | None, runs: Path, as_json: bool, switches: tuple[str, ...], **choices: Any
+    rows: str,
+    dose_limit: int | None,
+    resume: Path | None,
+    runs: Path,
+    as_json: bool,
+    switches: tuple[str, ...],
+    **choices: Any,
 ) -> int:
     """Run a method with each of its parts missing: rotations, transforms, cache, and how much of a transform.
 
@@ -59,7 +72,9 @@ def command(
         plan = plan_from(choices, host)
         if len(plan.plugins) != 1:
             raise UsageError(f"`ablate` takes apart one method; --plugin names {len(plan.plugins)}.")
-        plan = replace(plan, matrix={"rows": row_names(rows)})
+        if dose_limit is None and plan.limit is not None:
+            dose_limit = (plan.limit + 1) // 2
+        plan = replace(plan, matrix={"rows": row_names(rows), "dose_limit": dose_limit})
     return carry_out(plan, host, runs, resume=resume, as_json=as_json)
 
 

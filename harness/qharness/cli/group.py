@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "eval": "evaluate",
     "hessians": "hessians",
     "export": "export",
+    "bench": "bench",
     "show": "show",
     "report": "report",
     "query": "query",

@@ -83,6 +83,9 @@ seeds_option = click.option(
 evaluation_options = compose(
     click.option("--suite", "suites", multiple=True, metavar="NAME", help="Suite of tasks; may be repeated."),
     click.option(
+        "--tasks", default="", metavar="NAME[,NAME]", help="Measure these data sets or tasks alone. [default: all]"
+    ),
+    click.option(
         "--data",
         default=None,
         metavar="hub|embedded|DIR",

@@ -79,6 +79,7 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
     plan = RunPlan(
         plugins=plugins,
         suites=tuple(dict.fromkeys(name.strip().lower() for name in choices["suites"])),
+        tasks=tuple(name.strip() for name in choices["tasks"].split(",") if name.strip()),
         model=model,
         data=choices["data"] or default_data(model, host),
         evaluators=evaluators,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,24 +30,41 @@ class Slot:
     dtype: torch.dtype | None = None
 
 
-def parameter_slot(module: nn.Module, name: str, rate: float, label: str = "") -> Slot:
+def parameter_slot(
+    module: nn.Module, name: str, rate: float, label: str = "", dtype: torch.dtype | None = None
+) -> Slot:
     """Return the slot of a parameter of a module, for example the weight of a norm or of a linear."""
 
     def write(tensor: Tensor) -> None:
         # Not setattr: the leaf itself has to be the parameter, so that its gradient arrives where the optimizer looks.
         module._parameters[name] = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, False)
 
-    return Slot(label or name, lambda: module.get_parameter(name), write, rate)
+    return Slot(label or name, lambda: module.get_parameter(name), write, rate, dtype)
 
 
 def buffer_slot(
-    layer: QuantizedLinear, name: str, rate: float, label: str = "", dtype: torch.dtype | None = None
+    layer: QuantizedLinear,
+    name: str,
+    rate: float,
+    label: str = "",
+    dtype: torch.dtype | None = None,
+    sharing: Sequence[QuantizedLinear] = (),
 ) -> Slot:
-    """Return the slot of a buffer of a quantized layer whose `dequantize` is differentiable in it."""
+    """Return the slot of a buffer of a quantized layer whose `dequantize` is differentiable in it.
+
+    Args:
+        layer: The layer that stores it.
+        name: Its name there.
+        rate: Learning rate.
+        label: Name of the slot.
+        dtype: Type in which it is kept.
+        sharing: Other layers that use the buffer (`QuantizedLinear.shared`).
+    """
 
     def write(tensor: Tensor) -> None:
-        layer._buffers[name] = tensor
-        layer.cache_weight(not tensor.requires_grad)
+        for user in (layer, *sharing):
+            user._buffers[name] = tensor
+            user.cache_weight(not tensor.requires_grad)
 
     return Slot(label or name, lambda: layer.get_buffer(name), write, rate, dtype)
 

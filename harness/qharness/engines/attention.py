@@ -1,4 +1,4 @@
-"""Scaled dot-product attention that does not copy the keys of grouped heads in a decoding step."""
+"""Scaled dot-product attention that neither copies keys in a decoding step nor masks what is causal anyway."""
 
 from __future__ import annotations
 
@@ -19,20 +19,30 @@ NAME = "grouped_sdpa"
 def grouped_attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Attend with one query token by treating the query heads of a group as query positions of their key head.
+    """Attend to the keys; one query token treats the heads of a group as query positions of their key head.
+
+    A mask with fewer rows than there are query tokens belongs to the last of them; those before are causal, and their
+    keys come first.
 
     Args:
         module: Attention module.
         query: Shape (rows, heads, length, head_dim).
         key: Shape (rows, key_heads, keys, head_dim).
         value: Shape of key.
-        attention_mask: Additive, shape (rows, 1, length, keys), or None.
+        attention_mask: Additive, shape (rows, 1, length or fewer, keys), or None.
         kwargs: Passed to transformers' own function when there are several query tokens.
 
     Returns:
         Output of shape (rows, length, heads, head_dim), and None.
     """
     rows, heads, length, size = query.shape
+    plain = 0 if attention_mask is None else length - attention_mask.shape[2]
+    if plain > 0:
+        first, _ = sdpa_attention_forward(
+            module, query[:, :, :plain], key[:, :, :plain], value[:, :, :plain], None, **{**kwargs, "is_causal": True}
+        )
+        rest, _ = sdpa_attention_forward(module, query[:, :, plain:], key, value, attention_mask, **kwargs)
+        return torch.cat([first, rest], dim=1), None
     if length > 1 or heads == key.shape[1]:
         output: tuple[Tensor, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output

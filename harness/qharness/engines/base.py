@@ -84,6 +84,8 @@ class Engine(Protocol):
     identity: Mapping[str, Any]
     """Everything about model and engine that can change an answer; JSON-able, the base of the cache key."""
     notice: str
+    kernels: Sequence[Mapping[str, Any]]
+    """What serves the quantized linears and transforms, see `qharness.serving.model.summary`."""
 
     def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
         """Score continuations in prefill: one forward over context and continuation."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import torch
 
-from qharness.engines.base import Likelihood
 from qharness.engines.decoding import Decoder
 from qharness.engines.forward import Forward
-from qharness.engines.likelihood import score_members
+from qharness.engines.heads import Prompt
+from qharness.engines.likelihood import Answers, score_members
 from qharness.engines.prefill import Prefill
 from qharness.engines.prefixes import PrefixTree
+from qharness.engines.slots import Slots
 
 TAIL = 16
 """Context tokens that are fed one by one before the continuation."""
@@ -22,7 +23,9 @@ def tail_of(tree: PrefixTree) -> int:
     return min(TAIL, tree.context - 1)
 
 
-def decode_likelihood(forward: Forward, prefill: Prefill, trees: Sequence[PrefixTree]) -> dict[int, Likelihood]:
+def decode_likelihood(
+    forward: Forward, prefill: Prefill, trees: Sequence[PrefixTree], prompts: Sequence[Prompt]
+) -> Answers:
     """Score all members of a batch of trees through the key-value cache.
 
     The prefix and the tail of a context are computed once; the rows multiply where continuations part.
@@ -31,21 +34,19 @@ def decode_likelihood(forward: Forward, prefill: Prefill, trees: Sequence[Prefix
         forward: Model.
         prefill: Fills the slots with the prefixes.
         trees: Trees with equal `tail_of`.
-
-    Returns:
-        Likelihoods by the index of the request.
+        prompts: Their contexts.
     """
     tail = tail_of(trees[0])
     levels = [level_nodes(tree) for tree in trees]
     depth = max(len(level) for level in levels)
     cuts = [tree.context - tail for tree in trees]
-    contexts = [tree.tokens[: tree.context] for tree in trees]
-    decoder = Decoder(forward, prefill, contexts, cuts, tail + depth)
+    decoder = Decoder(forward, prefill, Slots(len(trees), max(cuts) + tail + depth))
+    decoder.admit(range(len(trees)), prompts, cuts)
     for offset in range(tail):
         decoder.step([tree.tokens[cut + offset] for tree, cut in zip(trees, cuts, strict=True)])
     alive = [(place, tree.context - 1) for place, tree in enumerate(trees)]
     seen = list(alive)
-    states = [decoder.states]
+    states = [decoder.states.clone()]
     for level in range(depth):
         row_of = {node: row for row, node in enumerate(alive)}
         alive = [(place, node) for place, nodes in enumerate(levels) if level < len(nodes) for node in nodes[level]]

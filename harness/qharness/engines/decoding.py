@@ -8,68 +8,86 @@ import torch
 from torch import Tensor
 
 from qharness.engines.forward import Forward
+from qharness.engines.heads import Prompt
 from qharness.engines.prefill import Prefill
 from qharness.engines.slots import Slots
 
 
 class Decoder:
-    """Rows in flight behind their prefilled prefixes.
+    """Rows in flight behind their prefilled prompts.
 
-    Prefixes are padded on the right; the slots of the padding are masked in every later step, and each row counts its
-    own positions.
+    Token n of a row lies in slot n; slots behind a row's last token hold remains and are masked.
 
     Args:
         forward: Model.
         prefill: Fills the slots.
-        contexts: Tokens of each row.
-        lengths: How many tokens of each context are prefilled, at least one.
-        room: Most tokens that are fed after the prefix.
+        slots: Where keys and values lie.
 
     Attributes:
-        states: States of each row's last token, shape (rows, hidden_size); before the first step only those of
-            contexts that are prefilled whole.
+        slots: Keys and values.
+        lengths: Tokens of each row, on the host.
+        states: State of each row's last token, shape (rows, hidden_size).
     """
 
-    def __init__(
-        self, forward: Forward, prefill: Prefill, contexts: Sequence[Sequence[int]], lengths: Sequence[int], room: int
-    ) -> None:
+    def __init__(self, forward: Forward, prefill: Prefill, slots: Slots) -> None:
         self._forward = forward
-        self._filled = max(lengths)
-        self._slots = Slots(len(contexts), self._filled + room)
-        self.states = prefill.fill(self._slots, contexts, lengths)
-        forward.settle(self._slots, self._filled)
-        self._next = torch.tensor(lengths, device=forward.device)
-        places = torch.arange(self._slots.capacity, device=forward.device)
-        self._places = places.repeat(len(contexts), 1)
-        self._places[places >= self._next[:, None]] = -1
-        self._is_even = min(lengths) == self._filled
+        self._prefill = prefill
+        self.slots = slots
+        self.lengths = [0] * slots.rows
+        width = int(forward.model.config.hidden_size)
+        self.states = torch.zeros(slots.rows, width, dtype=forward.dtype, device=forward.device)
+
+    def admit(self, rows: Sequence[int], prompts: Sequence[Prompt], lengths: Sequence[int]) -> None:
+        """Put the first `lengths` tokens of prompts into rows; whatever was there is forgotten."""
+        states = self._prefill.fill(self.slots, rows, prompts, lengths)
+        self._forward.settle(self.slots, rows, max(lengths))
+        self.states[torch.tensor(rows, device=states.device)] = states
+        for row, length in zip(rows, lengths, strict=True):
+            self.lengths[row] = length
 
     def step(self, tokens: Sequence[int] | Tensor) -> Tensor:
-        """Feed one token to every row and return the new states, shape (rows, hidden_size)."""
+        """Feed one token to each of the first rows and return their new states, shape (rows, hidden_size)."""
+        rows = len(tokens)
+        lengths = self.lengths[:rows]
+        used = max(lengths) + 1
+        is_even = min(lengths) + 1 == used
         forward = self._forward
-        self._places[:, self._filled] = self._next
-        fed = torch.as_tensor(tokens, device=forward.device).view(-1, 1)
-        cache = self._slots.cache(forward.layers, self._filled)
-        self._filled += 1
-        states = forward.hidden(fed, self._next[:, None], self._mask(), cache, is_step=True)
-        self._next = self._next + 1
-        self.states = states[:, -1]
-        return self.states
+        next_places = forward.ids(lengths)
+        fed = (tokens if isinstance(tokens, Tensor) else forward.ids(tokens)).view(-1, 1)
+        mask = None
+        if not is_even or (forward.window is not None and used > forward.window):
+            mask = step_mask(forward, next_places, used)
+        cache = self.slots.step_cache(forward.layers, used - 1 if is_even else next_places, rows, used)
+        states = forward.hidden(fed, next_places[:, None], mask, cache, is_step=True)[:, -1]
+        self.lengths[:rows] = [length + 1 for length in lengths]
+        self.states[:rows] = states
+        return states
 
-    def _mask(self) -> Tensor | None:
-        window = self._forward.window or self._filled
-        if self._is_even and self._filled <= window:
-            return None
-        places = self._places[:, : self._filled]
-        allowed = (places >= 0) & (self._next[:, None] - places < window)
-        return self._forward.additive(allowed[:, None, None, :])
+    def move(self, source: int, target: int) -> None:
+        """Copy a row to another place."""
+        self.slots.move(source, target, self.lengths[source])
+        self.lengths[target] = self.lengths[source]
+        self.states[target] = self.states[source]
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with those rows only; a row may be given more than once."""
-        if list(rows) == list(range(len(self._next))):
+        if list(rows) == list(range(len(self.lengths))):
             return
-        index = torch.tensor(rows, device=self._forward.device)
-        self._slots = self._slots.select(rows, self._filled)
-        self._next = self._next[index]
-        self._places = self._places[index]
-        self.states = self.states[index]
+        self.slots = self.slots.select(rows, max(self.lengths))
+        self.lengths = [self.lengths[row] for row in rows]
+        self.states = self.states[torch.tensor(rows, device=self.states.device)]
+
+
+def step_mask(forward: Forward, places: Tensor, used: int) -> Tensor:
+    """Return the additive mask of a step, shape (rows, 1, 1, used): each row sees its slots up to its new token's.
+
+    Args:
+        forward: Model.
+        places: Slot of each row's new token, shape (rows,).
+        used: Slots that are read.
+    """
+    slots = torch.arange(used, device=places.device)
+    allowed = slots <= places[:, None]
+    if forward.window is not None:
+        allowed &= places[:, None] - slots < forward.window
+    return forward.additive(allowed[:, None, None, :])

@@ -11,7 +11,9 @@ from torch import Tensor
 from qharness.engines.base import LikelihoodRequest
 from qharness.engines.decoding import Decoder
 from qharness.engines.forward import Forward
+from qharness.engines.heads import plan_heads
 from qharness.engines.prefill import Prefill
+from qharness.engines.slots import Slots
 
 
 @runtime_checkable
@@ -45,9 +47,11 @@ def path_logits(forward: Forward, request: LikelihoodRequest) -> Tensor:
 @torch.inference_mode()
 def follow(forward: Forward, prefill: Prefill, requests: Sequence[LikelihoodRequest]) -> Iterator[Tensor]:
     """Yield the logits of `FollowingEngine.follow`."""
-    contexts = [request.context for request in requests]
+    prompts = plan_heads([request.context for request in requests])
+    lengths = [len(prompt.tokens) for prompt in prompts]
     longest = max(len(request.continuation) for request in requests)
-    decoder = Decoder(forward, prefill, contexts, [len(context) for context in contexts], longest)
+    decoder = Decoder(forward, prefill, Slots(len(prompts), max(lengths) + longest))
+    decoder.admit(range(len(prompts)), prompts, lengths)
     for place in range(longest):
         yield forward.logits(decoder.states)
         if place + 1 < longest:

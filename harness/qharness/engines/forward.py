@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from qharness.engines.attention import NAME as GROUPED
+from qharness.engines.transfer import send, upload
 from qharness.kv.cache import rounding_cache
 from qharness.models.architecture import architecture_of
 
@@ -28,6 +30,9 @@ class Forward:
         model: Model of a supported architecture, in eval mode.
         rounding: What the key-value cache does to the states; None for an exact cache.
 
+    Attributes:
+        fed: Tokens that went through the blocks so far, padding included.
+
     Raises:
         UnsupportedArchitecture: The model_type is not in the table of architectures.
     """
@@ -40,6 +45,7 @@ class Forward:
         self.layers = int(model.config.num_hidden_layers)
         self.window: int | None = getattr(model.config, "sliding_window", None)
         self.rounding = rounding
+        self.fed = 0
         self._head = architecture.module(model, architecture.head)
 
     def hidden(
@@ -55,13 +61,15 @@ class Forward:
         Args:
             tokens: Token ids, int64, shape (rows, length).
             positions: Positions of the tokens, same shape; counted from 0 when None.
-            mask: Additive mask, shape (rows, 1, length, keys); causal when None.
+            mask: Additive mask, shape (rows, 1, length, keys); causal when None. Where `splits_masks`, it may cover
+                the last tokens only, and those before them are causal.
             cache: Keys and values so far; the new ones are added to it.
             is_step: Whether the tokens follow a prompt one by one, and not in prefill.
 
         Returns:
             Shape (rows, length, hidden_size), in the model's type.
         """
+        self.fed += tokens.numel()
         if self.rounding is not None and (is_step or self.rounding.is_visible):
             cache = rounding_cache(cache, self.layers, self.rounding)
         output = self.model.base_model(
@@ -74,13 +82,19 @@ class Forward:
         states: Tensor = output.last_hidden_state
         return states
 
-    def settle(self, slots: Slots, length: int) -> None:
-        """Round a prefilled prompt in its slots, where the prompt's own tokens read exact states."""
+    @property
+    def splits_masks(self) -> bool:
+        """Whether the attention function takes masks of the last tokens only."""
+        return str(self.model.config._attn_implementation) == GROUPED
+
+    def settle(self, slots: Slots, rows: Sequence[int], length: int) -> None:
+        """Round prefilled prompts in their slots, where the prompts' own tokens read exact states."""
         if self.rounding is None or self.rounding.is_visible:
             return
         for stored, states in ((slots.keys, self.rounding.keys), (slots.values, self.rounding.values)):
             for tensor in stored:
-                tensor[:, :, :length] = states(tensor[:, :, :length])
+                index = torch.tensor(rows, device=tensor.device)
+                tensor[index, :, :length] = states(tensor[index, :, :length])
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits, shape (n, vocabulary), of states of shape (n, hidden_size)."""
@@ -91,9 +105,14 @@ class Forward:
     def pad(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Return the rows padded on the right with token 0, int64, shape (rows, longest)."""
         longest = max(len(row) for row in rows)
-        return torch.tensor([[*row, *([0] * (longest - len(row)))] for row in rows], device=self.device)
+        return self.ids([[*row, *([0] * (longest - len(row)))] for row in rows])
+
+    def ids(self, values: Sequence[Any]) -> Tensor:
+        """Return numbers as an int64 tensor on the model's device."""
+        return upload(values, self.device)
 
     def additive(self, allowed: Tensor) -> Tensor:
         """Return the additive mask of a boolean one (True: may be seen)."""
+        allowed = send(allowed, self.device) if allowed.device != self.device else allowed
         mask = torch.zeros(allowed.shape, dtype=self.dtype, device=self.device)
-        return mask.masked_fill_(~allowed.to(self.device), torch.finfo(self.dtype).min)
+        return mask.masked_fill_(~allowed, torch.finfo(self.dtype).min)

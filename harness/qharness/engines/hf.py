@@ -16,9 +16,11 @@ from qharness.engines.batching import plan_batches
 from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
 from qharness.engines.following import follow, path_logits
 from qharness.engines.forward import Forward
-from qharness.engines.generation import generate_batch
-from qharness.engines.identity import identity_of
-from qharness.engines.likelihood import prefill_likelihood, remembered_likelihood
+from qharness.engines.generation import Stream
+from qharness.engines.graphs import GraphSteps
+from qharness.engines.heads import Prompt, plan_heads
+from qharness.engines.identity import identity_of, prefill_identity_of
+from qharness.engines.likelihood import Answers, branch_likelihood, prefill_likelihood
 from qharness.engines.planned import Batch, run_planned
 from qharness.engines.prefill import BatchPrefill, RememberingPrefill
 from qharness.engines.prefixes import PrefixTree, build_trees
@@ -27,9 +29,11 @@ from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
 from qharness.kv.rounding import kv_rounding
 from qharness.quantization.linear import QuantizedLinear
+from qharness.serving.base import REFERENCE
+from qharness.serving.model import check_switch, serve, summary
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from qharness.models.loaded import LoadedModel
 
@@ -47,16 +51,22 @@ class Budgets:
         slots: Most tokens of a decoding batch, prompt and continuation together.
         rows: Most rows of a decoding batch.
         remembered: Bytes of keys and values of prompts that are remembered; 0 for prefill in batches.
+        rounds: How many prompts pass through a row of a generation batch.
     """
 
     prefill: int
     slots: int
     rows: int
     remembered: int = 0
+    rounds: int = 1
 
 
-CPU_BUDGETS = Budgets(prefill=4096, slots=24576, rows=64, remembered=1 << 30)
-GPU_BUDGETS = Budgets(prefill=16384, slots=65536, rows=256)
+CPU_BUDGETS = Budgets(prefill=4096, slots=24576, rows=32, remembered=1 << 30, rounds=2)
+GPU_BUDGETS = Budgets(prefill=16384, slots=98304, rows=128, rounds=4)
+HEADS = 1 << 30
+"""Bytes of keys and values of shared heads that are kept where prompts are not."""
+GPU_ROWS = 8
+"""Prompts that must share a head where they are computed in batches."""
 
 
 class HfEngine:
@@ -75,46 +85,72 @@ class HfEngine:
 
     def __init__(self, loaded: LoadedModel, request: EngineRequest, budgets: Budgets | None = None) -> None:
         use_grouped_attention(loaded.model)
+        self.kernels: Sequence[Mapping[str, Any]] = summary(serve(loaded, request.kernels))
         self._forward = Forward(loaded.model, kv_rounding(request.kv_bits, request.kv_prefill))
         self._budgets = budgets or (CPU_BUDGETS if loaded.model.device.type == "cpu" else GPU_BUDGETS)
         self._prefill: RememberingPrefill | BatchPrefill = (
             RememberingPrefill(self._forward, self._budgets.remembered)
             if self._budgets.remembered
-            else BatchPrefill(self._forward, self._budgets.prefill)
+            else BatchPrefill(self._forward, self._budgets.prefill, HEADS)
         )
+        self._graphs = GraphSteps(self._forward) if self._forward.device.type == "cuda" else None
         self.tokenizer: PreTrainedTokenizerBase = loaded.tokenizer
         self.max_length = max_length_of(loaded.model.config, loaded.tokenizer)
         self.notice = loaded.notice
-        self.identity: Mapping[str, Any] = {**identity_of(loaded, request), "engine": self.name}
+        identity = {**identity_of(loaded, request), "engine": self.name}
+        served = {f"{row['part']} of {row['modules']}": row["kernel"] for row in self.kernels}
+        if set(served.values()) - {REFERENCE}:
+            identity["served"] = served
+        self.identity: Mapping[str, Any] = identity
         self._rule = StopRule(loaded.tokenizer, eos_ids(loaded))
-        self._cache = RequestCache(request.cache, self.identity) if request.cache else None
+        self._cache: RequestCache | None = None
+        self._prefill_cache: RequestCache | None = None
+        if request.cache:
+            in_prefill = {**prefill_identity_of(loaded, request), "engine": self.name}
+            self._cache = RequestCache(request.cache, self.identity)
+            is_shared = in_prefill == self.identity
+            self._prefill_cache = self._cache if is_shared else RequestCache(request.cache, in_prefill)
         keep_weights(loaded, True)
 
+    @property
+    def tokens_fed(self) -> int:
+        """Return how many tokens went through the model so far, padding included."""
+        return self._forward.fed
+
     def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations in prefill: one forward over contexts and continuations."""
-        window = self._forward.window
-        trees = build_trees(requests, self.max_length, share=window is None or self.max_length <= window)
-        lengths = [len(tree.tokens) for tree in trees]
-        plan = plan_batches(lengths, self._budgets.prefill, [(tree.is_bare, tree.is_chain) for tree in trees])
+        """Score continuations in prefill: contexts and what they share once, with all continuations."""
+        trees = build_trees(requests, self.max_length, share=self._sees_all)
+        prompts = self._prompts([tuple(tree.tokens[: tree.context]) for tree in trees])
+        heads = [prompt.head for prompt in prompts]
+        lengths = [
+            len(tree.tokens) - (prompt.cuts[-1] if prompt.cuts else 0)
+            for tree, prompt in zip(trees, prompts, strict=True)
+        ]
+        shapes = [(head, tree.is_bare, tree.is_chain) for head, tree in zip(heads, trees, strict=True)]
+        plan = plan_batches(lengths, self._budgets.prefill, shapes)
         keys = [request_key("prefill", *request) for request in requests]
-        return self._run(trees, plan, self._prefill_likelihood, keys, progress)
+        return self._run(trees, prompts, plan, self._prefill_likelihood, keys, self._prefill_cache, progress)
 
     def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
         """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
         trees = build_trees(requests, self.max_length)
+        prompts = self._prompts([tuple(tree.tokens[: tree.context]) for tree in trees])
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.slots, [tail_of(tree) for tree in trees], self._budgets.rows)
         keys = [request_key(f"decode-{TAIL}", *request) for request in requests]
-        return self._run(trees, plan, partial(decode_likelihood, self._forward, self._prefill), keys, progress)
+        compute = partial(decode_likelihood, self._forward, self._prefill)
+        return self._run(trees, prompts, plan, compute, keys, self._cache, progress)
 
     def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
         """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
         fitted = [self._fit(request) for request in requests]
+        prompts = self._prompts([request.prompt for request in fitted])
         lengths = [len(request.prompt) + request.max_new_tokens for request in fitted]
-        limits = [request.max_new_tokens for request in fitted]
-        plan = plan_batches(lengths, self._budgets.slots, limits, self._budgets.rows)
+        kinds = [(request.max_new_tokens, request.temperature > 0) for request in fitted]
+        rounds = self._budgets.rounds
+        plan = plan_batches(lengths, self._budgets.slots * rounds, kinds, self._budgets.rows * rounds)
         return run_planned(
-            [Batch(members, partial(self._generate, members, fitted)) for members in plan],
+            [Batch(members, partial(self._generate, members, fitted, prompts)) for members in plan],
             [request_key("generate", *request) for request in fitted],
             lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
             self._cache,
@@ -132,34 +168,58 @@ class HfEngine:
     def close(self) -> None:
         """Free the model."""
         keep_weights_of(self._forward.model, False)
-        del self._forward, self._prefill
+        del self._forward, self._prefill, self._graphs
         gc.collect()
 
-    def _prefill_likelihood(self, trees: Sequence[PrefixTree]) -> dict[int, Likelihood]:
-        if isinstance(self._prefill, RememberingPrefill) and trees[0].is_bare:
-            return remembered_likelihood(self._forward, self._prefill, trees)
-        return prefill_likelihood(self._forward, trees)
+    @property
+    def _sees_all(self) -> bool:
+        """Whether every token sees all before it, so that what contexts share can be computed once."""
+        window = self._forward.window
+        return window is None or self.max_length <= window
+
+    def _prompts(self, contexts: Sequence[tuple[int, ...]]) -> list[Prompt]:
+        if not self._sees_all:
+            return [Prompt(context) for context in contexts]
+        return plan_heads(contexts, 2 if self._budgets.remembered else GPU_ROWS)
+
+    def _prefill_likelihood(self, trees: Sequence[PrefixTree], prompts: Sequence[Prompt]) -> Answers:
+        if isinstance(self._prefill, RememberingPrefill) and self._sees_all:
+            return branch_likelihood(self._forward, self._prefill, trees, prompts)
+        return prefill_likelihood(self._forward, self._prefill, trees, prompts[0].head)
 
     def _run(
         self,
-        trees: list[PrefixTree],
-        plan: list[list[int]],
-        compute: Callable[[Sequence[PrefixTree]], dict[int, Likelihood]],
-        keys: list[str],
+        trees: Sequence[PrefixTree],
+        prompts: Sequence[Prompt],
+        plan: Sequence[Sequence[int]],
+        compute: Callable[[Sequence[PrefixTree], Sequence[Prompt]], Answers],
+        keys: Sequence[str],
+        cache: RequestCache | None,
         progress: Progress,
     ) -> list[Likelihood]:
-        groups = [[trees[place] for place in places] for places in plan]
+        waits = self._forward.device.type == "cpu"
+
+        @torch.inference_mode()
+        def start(places: Sequence[int]) -> Answers | Mapping[int, Likelihood]:
+            answers = compute([trees[place] for place in places], [prompts[place] for place in places])
+            return answers() if waits else answers
+
         batches = [
-            Batch([i for tree in group for i in tree.members], partial(torch.inference_mode()(compute), group))
-            for group in groups
+            Batch([i for place in places for i in trees[place].members], partial(start, places)) for places in plan
         ]
-        return run_planned(batches, keys, Likelihood, self._cache, progress)
+        return run_planned(batches, keys, Likelihood, cache, progress)
 
     @torch.inference_mode()
-    def _generate(self, members: Sequence[int], requests: Sequence[GenerationRequest]) -> dict[int, Generation]:
-        chosen = [requests[index] for index in members]
-        answers = generate_batch(self._forward, self._prefill, self._rule, chosen)
-        return dict(zip(members, answers, strict=True))
+    def _generate(
+        self, members: Sequence[int], requests: Sequence[GenerationRequest], prompts: Sequence[Prompt]
+    ) -> dict[int, Generation]:
+        asked = [requests[index] for index in members]
+        longest = max(len(request.prompt) + request.max_new_tokens for request in asked)
+        rows = max(1, min(self._budgets.rows, self._budgets.slots // longest))
+        stream = Stream(
+            self._forward, self._prefill, self._rule, asked, [prompts[index] for index in members], rows, self._graphs
+        )
+        return dict(zip(members, stream.run(), strict=True))
 
     def _fit(self, request: GenerationRequest) -> GenerationRequest:
         room = self.max_length - request.max_new_tokens
@@ -190,9 +250,18 @@ def eos_ids(loaded: LoadedModel) -> frozenset[int]:
 
 
 def keep_weights(loaded: LoadedModel, keep: bool) -> None:
-    """Keep the dequantized weights of quantized linears between calls, on a CPU where memory is plentiful."""
-    if loaded.model.device.type == "cpu":
+    """Keep the dequantized weights of quantized linears between calls, where memory is plentiful."""
+    if not keep or _has_room(loaded.model):
         keep_weights_of(loaded.model, keep)
+
+
+def _has_room(model: PreTrainedModel) -> bool:
+    """Return whether all dequantized weights, in float32, take less than a quarter of the device's free memory."""
+    if model.device.type == "cpu":
+        return True
+    linears = [module for module in model.modules() if isinstance(module, QuantizedLinear)]
+    needed = sum(4 * module.in_features * module.out_features for module in linears)
+    return model.device.type == "cuda" and 4 * needed < torch.cuda.mem_get_info(model.device)[0]
 
 
 def keep_weights_of(model: torch.nn.Module, keep: bool) -> None:
@@ -208,8 +277,7 @@ def create(request: EngineRequest) -> HfEngine:
     Raises:
         UsageError: The request names something that this engine cannot do; a row must never be stamped with it.
     """
-    if request.kernels == "triton":
-        raise UsageError("There are no Triton kernels for quantized linears yet; use --kernels reference.")
+    check_switch(request.kernels, request.device)
     from qharness.models.loaded import LoadRequest
     from qharness.models.loading import load_model
 

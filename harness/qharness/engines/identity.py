@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qharness import __version__
 from qharness.kv.rounding import GROUP
+from qharness.transforms.ablation import Ablation
 
 if TYPE_CHECKING:
     from qharness.engines.base import EngineRequest
@@ -27,3 +28,18 @@ def identity_of(loaded: LoadedModel, request: EngineRequest) -> dict[str, Any]:
         "attention": str(loaded.model.config._attn_implementation),
         "versions": {"qharness": __version__, "torch": version("torch"), "transformers": version("transformers")},
     }
+
+
+def prefill_identity_of(loaded: LoadedModel, request: EngineRequest) -> dict[str, Any]:
+    """Return everything that can change an answer given in one prefill pass.
+
+    That pass cannot see a cache that is invisible to it, and a transform that is left out whole is one that is not
+    attached. So configurations that differ in nothing else share these answers, which are equal to the last bit.
+    """
+    identity = identity_of(loaded, request)
+    if request.kv_bits == 16 or request.kv_prefill == "visible":
+        return identity
+    seen = {name: value for name, value in identity.items() if name not in ("kv_prefill", "kv_group")}
+    omitted = [Ablation.parse(text) for text in loaded.ablated]
+    parts = sorted(str(one) for one in omitted if one.is_partial or one.site)
+    return {**seen, "kv_bits": 16, "ablation": parts}

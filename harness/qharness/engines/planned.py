@@ -11,6 +11,9 @@ from qharness.engines.base import Progress
 if TYPE_CHECKING:
     from qharness.evaluation.cache import RequestCache
 
+AHEAD = 1
+"""Batches that stay queued on a device while the answers of an earlier one are fetched."""
+
 A = TypeVar("A", bound=tuple[Any, ...])
 
 
@@ -20,11 +23,11 @@ class Batch(Generic[A]):
 
     Attributes:
         members: Indexes of the requests it answers.
-        compute: Answers them, by index.
+        compute: Answers them, by index; or queues the work on a device and returns a function that waits for it.
     """
 
     members: Sequence[int]
-    compute: Callable[[], Mapping[int, A]]
+    compute: Callable[[], Mapping[int, A] | Callable[[], Mapping[int, A]]]
 
 
 def run_planned(
@@ -36,7 +39,8 @@ def run_planned(
 ) -> list[A]:
     """Answer all requests.
 
-    The plan is made before the cache is asked, and a batch of which any answer is missing is computed whole, so that
+    A batch is queued before the answers of the one before it are fetched, so that a device is never without work. The
+    plan is made before the cache is asked, and a batch of which any answer is missing is computed whole, so that
     a resumed run has the batch shapes, and with them the last bits, of an uninterrupted one.
 
     Args:
@@ -47,16 +51,28 @@ def run_planned(
         progress: Told after every batch.
     """
     answers: dict[int, A] = {}
+    queued: list[Callable[[], Mapping[int, A]]] = []
+
+    def take(fresh: Mapping[int, A]) -> None:
+        if cache is not None:
+            cache.put({keys[index]: list(answer) for index, answer in fresh.items()})
+        answers.update(fresh)
+        progress(len(answers), len(keys))
+
     for batch in batches:
         stored = [cache.get(keys[index]) for index in batch.members] if cache is not None else [None]
         if None not in stored:
-            answers.update(
-                (index, make(*fields)) for index, fields in zip(batch.members, stored, strict=True) if fields
-            )
+            found = zip(batch.members, stored, strict=True)
+            answers.update((index, make(*fields)) for index, fields in found if fields)
+            progress(len(answers), len(keys))
+            continue
+        fresh = batch.compute()
+        if callable(fresh):
+            queued.append(fresh)
         else:
-            fresh = batch.compute()
-            if cache is not None:
-                cache.put({keys[index]: list(answer) for index, answer in fresh.items()})
-            answers.update(fresh)
-        progress(len(answers), len(keys))
+            take(fresh)
+        while len(queued) > AHEAD:
+            take(queued.pop(0)())
+    for wait in queued:
+        take(wait())
     return [answers[index] for index in range(len(keys))]

@@ -14,22 +14,21 @@ import math
 import random
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from qharness.engines.base import Generation, LikelihoodRequest
+from qharness.engines.base import Engine, Generation, LikelihoodRequest
 from qharness.evaluation.base import Evaluation, EvaluationContext
 from qharness.evaluation.degeneration import distinct
-from qharness.evaluation.divergence import baseline_of, following
+from qharness.evaluation.divergence import baseline_of
 from qharness.evaluation.free import metrics_of
 from qharness.evaluation.openings import Opening, openings, row, score, scores, tokens_of, write_texts
-
-if TYPE_CHECKING:
-    from qharness.engines.following import FollowingEngine
 
 TASK = "collapse"
 LANGUAGE = "pl"
 WINDOW = 50
 """Tokens of the windows whose language is told."""
+LARGEST = 700.0
+"""Nats a token above which the exponential would overflow."""
 
 
 class Band(NamedTuple):
@@ -54,22 +53,19 @@ def run_collapse(context: EvaluationContext) -> Evaluation:
     `set_distinct_1` to `3`, the band and the noise.
 
     Raises:
-        UsageError: There is no baseline, or its engine does not show its distributions.
+        UsageError: There is no baseline.
     """
     baseline = baseline_of(context)
-    reader = following(baseline)
     chosen = openings(context)
     own = write_texts(baseline, chosen, context, f"{TASK}: baseline")
     sampled = write_texts(baseline, chosen, context, f"{TASK}: baseline, sampled", temperature=1.0)
-    band = band_of(
-        [perplexity(reader, o, t) for o, t in zip(chosen, own, strict=True)],
-        [perplexity(reader, o, t) for o, t in zip(chosen, sampled, strict=True)],
-        [perplexity(reader, o, shuffled(t, o.place)) for o, t in zip(chosen, own, strict=True)],
-    )
+    noise = [shuffled(text, opening.place) for opening, text in zip(chosen, own, strict=True)]
+    band = band_of(*(perplexities(baseline, chosen, texts, context) for texts in (own, sampled, noise)))
     texts = write_texts(context.engine, chosen, context, TASK)
+    read = perplexities(baseline, chosen, texts, context)
     samples = []
-    for opening, text, reference in zip(chosen, texts, own, strict=True):
-        values = judge_text(text, reference, perplexity(reader, opening, text), band)
+    for opening, text, reference, perplexity in zip(chosen, texts, own, read, strict=True):
+        values = judge_text(text, reference, perplexity, band)
         values["language_drift"] = language_drift(text, context.engine.tokenizer)
         samples += [row(opening, TASK, TASK, name, value, text) for name, value in values.items()]
     whole = [token for text in texts for token in tokens_of(text)]
@@ -80,13 +76,15 @@ def run_collapse(context: EvaluationContext) -> Evaluation:
     return Evaluation(samples, results)
 
 
-def perplexity(reader: FollowingEngine, opening: Opening, text: Generation) -> float | None:
-    """Return the reader's perplexity of a text behind its opening, end of text included; None for no text."""
-    if not text.tokens:
-        return None
-    logits = reader.path_logits(LikelihoodRequest(opening.tokens, text.tokens))
-    chosen = logits.log_softmax(-1).gather(-1, logits.new_tensor(text.tokens).long()[:, None])
-    return math.exp(-float(chosen.mean()))
+def perplexities(
+    reader: Engine, chosen: Sequence[Opening], texts: Sequence[Generation], context: EvaluationContext
+) -> list[float | None]:
+    """Return the reader's perplexity of each text behind its opening, end of text included; None for no text."""
+    asked = [LikelihoodRequest(o.tokens, t.tokens) for o, t in zip(chosen, texts, strict=True) if t.tokens]
+    answers = iter(
+        reader.loglikelihood(asked, lambda done, total: context.progress(done, total, f"{TASK}: baseline reads"))
+    )
+    return [math.exp(min(-next(answers).logprob / len(t.tokens), LARGEST)) if t.tokens else None for t in texts]
 
 
 def shuffled(text: Generation, seed: int) -> Generation:

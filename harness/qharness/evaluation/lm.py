@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
@@ -21,7 +20,8 @@ LikelihoodPath = Literal["prefill", "decode"]
 MAX_GEN_TOKS = 256
 """lm-eval's limit for tasks that set none."""
 UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature"}
-CONTEXTS_KEPT = 4096
+AT_ONCE = 1024
+"""Requests whose texts are tokenised together, by all cores."""
 
 
 class RequestId(NamedTuple):
@@ -55,7 +55,7 @@ class EngineLM(TemplateLM):
         self._path = path
         self._progress = progress
         self._seed = seed
-        self._encode = lru_cache(CONTEXTS_KEPT)(self._encode_once)
+        self._encoded: dict[str, list[int]] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -75,22 +75,50 @@ class EngineLM(TemplateLM):
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
         """Return token ids; special tokens are the tokenizer's default unless the text already opens with them."""
-        return list(self._encode(string, add_special_tokens))
+        if add_special_tokens is None and string in self._encoded:
+            return self._encoded[string]
+        return self._encode_all([string], add_special_tokens)[0]
 
-    def _encode_once(self, string: str, add_special_tokens: bool | None) -> tuple[int, ...]:
-        if add_special_tokens is None and has_bos_prefix(string, self.tokenizer.decode(self.prefix_token_id)):
+    def _encode_all(self, strings: Sequence[str], add_special_tokens: bool | None = None) -> list[list[int]]:
+        """Return the token ids of texts of which either all or none open with the prefix token."""
+        if add_special_tokens is None and has_bos_prefix(strings[0], self.tokenizer.decode(self.prefix_token_id)):
             add_special_tokens = False
-        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
-        return tuple(self.tokenizer.encode(string, **options))
+        return self._tokenise(strings, add_special_tokens)
 
-    def encode_prompt(self, string: str) -> tuple[int, ...]:
-        """Return the token ids of a prompt to continue; the opening token is not doubled."""
-        options = {"add_special_tokens": False} if has_bos_prefix(string, self.tokenizer.bos_token) else {}
-        return tuple(self.tokenizer(string, **options)["input_ids"])
+    def _tokenise(self, strings: Sequence[str], add_special_tokens: bool | None) -> list[list[int]]:
+        options = {} if add_special_tokens is None else {"add_special_tokens": add_special_tokens}
+        ids: list[list[int]] = self.tokenizer(
+            list(strings), return_attention_mask=False, return_token_type_ids=False, **options
+        )["input_ids"]
+        return ids
+
+    def _remember(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Tokenise the texts that scoring these contexts and continuations asks for; forget those before."""
+        texts = dict.fromkeys(text for c, k in pairs if c for text in (c + k, c.rstrip()) if text)
+        opening = self.tokenizer.decode(self.prefix_token_id)
+        self._encoded = {}
+        for opens in (True, False):
+            chosen = [text for text in texts if has_bos_prefix(text, opening) == opens]
+            if chosen:
+                self._encoded.update(zip(chosen, self._encode_all(chosen), strict=True))
+
+    def encode_prompts(self, strings: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the token ids of prompts to continue; the opening token is not doubled."""
+        found: dict[str, tuple[int, ...]] = {}
+        for opens in (True, False):
+            chosen = [s for s in dict.fromkeys(strings) if has_bos_prefix(s, self.tokenizer.bos_token) == opens]
+            if chosen:
+                ids = self._tokenise(chosen, False if opens else None)
+                found.update((text, tuple(tokens)) for text, tokens in zip(chosen, ids, strict=True))
+        return [found[string] for string in strings]
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Score (context, continuation) pairs."""
-        asked = [(request.args, *self._encode_scored(*request.args)) for request in requests]
+        asked: list[tuple[Any, list[int], list[int]]] = []
+        for first in range(0, len(requests), AT_ONCE):
+            pairs = [request.args for request in requests[first : first + AT_ONCE]]
+            self._remember(pairs)
+            asked += [(pair, *self._encode_scored(*pair)) for pair in pairs]
         for request, (_, _, continuation) in zip(requests, asked, strict=True):
             self.scored[RequestId(request.task_name, request.doc_id, request.idx)] = len(continuation)
         return self._loglikelihood_tokens(asked)
@@ -131,13 +159,17 @@ class EngineLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """Continue prompts until a stop string."""
-        asked = [self._generation_request(place, *request.args) for place, request in enumerate(requests)]
+        prompts = self.encode_prompts([request.args[0] for request in requests])
+        asked = [
+            self._generation_request(place, prompt, request.args[1])
+            for place, (prompt, request) in enumerate(zip(prompts, requests, strict=True))
+        ]
         answers = self.engine.generate(asked, self._progress)
         for request, answer in zip(requests, answers, strict=True):
             self.generations[RequestId(request.task_name, request.doc_id, request.idx)] = answer
         return [answer.text for answer in answers]
 
-    def _generation_request(self, place: int, prompt: str, settings: dict[str, Any]) -> GenerationRequest:
+    def _generation_request(self, place: int, prompt: tuple[int, ...], settings: dict[str, Any]) -> GenerationRequest:
         kwargs = normalize_gen_kwargs(settings, MAX_GEN_TOKS)
         unknown = set(kwargs) - UNDERSTOOD
         if unknown:
@@ -149,9 +181,7 @@ class EngineLM(TemplateLM):
         until = handle_stop_sequences(kwargs["until"], eos=eos)
         temperature = float(kwargs.get("temperature", 1.0)) if kwargs["do_sample"] else 0.0
         seed = self._seed + place if temperature > 0 else 0
-        return GenerationRequest(
-            self.encode_prompt(prompt), tuple(until), int(kwargs["max_gen_toks"]), temperature, seed
-        )
+        return GenerationRequest(prompt, tuple(until), int(kwargs["max_gen_toks"]), temperature, seed)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Return the chat as a prompt; a template that knows no system role gets the chat without it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qharness.errors import QharnessError
 from qharness.evaluation.base import Evaluation, EvaluationContext, TaskFailure
@@ -16,6 +16,7 @@ from qharness.evaluation.rows import result_rows, sample_rows
 from qharness.records import TaskSpec
 
 if TYPE_CHECKING:
+    from lm_eval.api.model import LM
     from lm_eval.api.task import Task
 
 log = logging.getLogger(__name__)
@@ -64,27 +65,35 @@ def run_task(context: EvaluationContext, spec: TaskSpec, evaluator: str, path: L
     Raises:
         QharnessError: Its data cannot be had, or the engine cannot do what it asks for.
     """
-    from lm_eval.evaluator import evaluate
-
     task = context.suite.load_tasks([spec.name], context.data)[spec.name]
     prepare(task, context.num_fewshot)
     lm = EngineLM(context.engine, path, partial(_tell, context, f"{evaluator} {spec.short}"), context.seed)
-    with _tuned():
-        measured = evaluate(
-            lm,
-            {"tasks": {spec.name: task}, "groups": {}},
-            limit=context.limit,
-            bootstrap_iters=BOOTSTRAP,
-            log_samples=True,
-            system_instruction=context.system,
-            apply_chat_template=context.chat_template,
-            fewshot_as_multiturn=True,
-        )
+    with tuned():
+        measured = measure(lm, task, context.limit, system=context.system, chat_template=context.chat_template)
     logged = sorted(measured["samples"][spec.name], key=lambda sample: sample["doc_id"])
     samples = sample_rows(logged, task, spec, evaluator, lm)
     results = result_rows(measured["results"][spec.name], samples, logged, spec, context, evaluator)
     shots = int(task.get_config("num_fewshot"))
     return Evaluation(samples, [replace(result, num_fewshot=shots) for result in results])
+
+
+def measure(
+    lm: LM, task: Task, limit: int | None, *, system: str | None = None, chat_template: bool = False
+) -> dict[str, Any]:
+    """Return what lm-eval measures of a prepared task: its `results` and its `samples`, by the task's name."""
+    from lm_eval.evaluator import evaluate
+
+    measured: dict[str, Any] = evaluate(
+        lm,
+        {"tasks": {task.config.task: task}, "groups": {}},
+        limit=limit,
+        bootstrap_iters=BOOTSTRAP,
+        log_samples=True,
+        system_instruction=system,
+        apply_chat_template=chat_template,
+        fewshot_as_multiturn=True,
+    )
+    return measured
 
 
 def prepare(task: Task, num_fewshot: int) -> None:
@@ -99,7 +108,7 @@ def _tell(context: EvaluationContext, label: str, done: int, total: int) -> None
 
 
 @contextmanager
-def _tuned() -> Iterator[None]:
+def tuned() -> Iterator[None]:
     """Silence lm-eval's own progress bars, which would break ours, and let it compile each template once.
 
     lm-eval compiles a document's templates anew for every field of every example, half of the time of a small model.

@@ -71,9 +71,10 @@ class Conductor:
         if published not in self.built:
             return True
         subject = subject_of(site.plan, site.host, self.built[published])
-        chosen = selected(drafts(subject), (site.plan.matrix or {}).get("rows", ()))
+        matrix = site.plan.matrix or {}
+        chosen = selected(drafts(subject), matrix.get("rows", ()))
         self._build([spec for spec in dict.fromkeys(row.artifact for row in chosen) if spec not in self.built])
-        rows = rows_of(chosen, self.built)
+        rows = rows_of(chosen, self.built, matrix.get("dose_limit"))
         named = [(self._label(row.configuration), row) for row in rows]
         site.run.write_rows([{"row": row.name, "purpose": row.purpose, "config": name} for name, row in named])
         rest = {name: row.configuration for name, row in named if row.configuration not in first}
@@ -139,6 +140,7 @@ class Conductor:
             self._record(job.configuration, "evaluate", outcome)
             return
         label = self._label(job.configuration)
+        self.site.run.write_kernels(job.configuration.cell(self.site.plan), outcome.value.kernels)
         for failure in outcome.value.failures:
             self.failed = True
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)

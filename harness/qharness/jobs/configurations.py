@@ -80,12 +80,14 @@ class Configuration:
         ablation: Transforms, or parts of them, that are left out.
         kv_bits: Width of the key-value cache.
         kv_prefill: `visible` or `invisible`; empty at 16 bits.
+        limit: Documents per task, where fewer are taken than the plan says; None for the plan's.
     """
 
     built: Built
     ablation: tuple[str, ...] = ()
     kv_bits: int = 16
     kv_prefill: str = ""
+    limit: int | None = None
 
     def cell(self, plan: RunPlan) -> Cell:
         """Return the identity that all its rows share."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 from qharness.engines.base import Engine
 from qharness.evaluation.base import EvaluationContext, TaskFailure
@@ -14,7 +15,7 @@ from qharness.host import Host
 from qharness.jobs.configurations import Configuration
 from qharness.jobs.engines import baseline_for, engine_for
 from qharness.jobs.outcome import Outcome, guarded
-from qharness.jobs.plan import RunPlan, tasks_for
+from qharness.jobs.plan import RunPlan, is_named, tasks_for
 from qharness.jobs.site import Site
 from qharness.records import EvaluatorRecord, Suite, TaskSpec
 from qharness.results.directory import RunDirectory
@@ -57,7 +58,8 @@ def steps(plan: RunPlan, host: Host) -> list[Step]:
     found: dict[StepKey, Step] = {}
     for suite in (host.get(Suite, name) for name in plan.suites):
         for evaluator in (host.get(EvaluatorRecord, name) for name in plan.evaluators):
-            tasks = tasks_for(evaluator, suite) if evaluator.kinds else (None,)
+            chosen = [task for task in tasks_for(evaluator, suite) if not plan.tasks or is_named(task, plan.tasks)]
+            tasks = chosen if evaluator.kinds else (None,)
             for step in (Step(suite, evaluator, task, n) for task in tasks for n in shots(plan, suite, task)):
                 found.setdefault(step.key, step)
     sets = list(dict.fromkeys(step.data_set for step in found.values()))
@@ -93,10 +95,12 @@ class Measured:
     Attributes:
         seconds: Time of each step, by its key.
         failures: Tasks that could not be measured; they are not stored yet.
+        kernels: What served the modules of the model, see `qharness.serving.model.summary`.
     """
 
     seconds: dict[StepKey, float] = field(default_factory=dict)
     failures: list[TaskFailure] = field(default_factory=list)
+    kernels: Sequence[Mapping[str, Any]] = ()
 
 
 def evaluation_jobs(site: Site, configuration: Configuration) -> list[EvaluationJob]:
@@ -128,18 +132,18 @@ def _evaluate(job: EvaluationJob) -> Measured:
     site, plan = job.site, job.site.plan
     engine = engine_for(site, job.configuration)
     cell = job.configuration.cell(plan)
-    measured = Measured()
+    measured = Measured(kernels=getattr(engine, "kernels", ()))
     for step in steps(plan, site.host):
         if step.key not in job.steps:
             continue
         started = time.monotonic()
-        measured.failures += _measure(step, _context(step, site, engine, cell))
+        measured.failures += _measure(step, _context(step, job, engine, cell))
         measured.seconds[step.key] = time.monotonic() - started
     return measured
 
 
-def _context(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationContext:
-    plan = site.plan
+def _context(step: Step, job: EvaluationJob, engine: Engine, cell: Cell) -> EvaluationContext:
+    site, plan = job.site, job.site.plan
     return EvaluationContext(
         engine=engine,
         suite=step.suite,
@@ -147,7 +151,7 @@ def _context(step: Step, site: Site, engine: Engine, cell: Cell) -> EvaluationCo
         data=plan.data_folder(site.host),
         data_name=plan.data,
         num_fewshot=step.num_fewshot,
-        limit=plan.limit,
+        limit=plan.limit if job.configuration.limit is None else job.configuration.limit,
         seed=plan.seed,
         chat_template=plan.chat_template,
         system=plan.system,

@@ -239,10 +239,18 @@ def _other(
     return None
 
 
-def rows_of(chosen: Iterable[Draft], built: Mapping[ArtifactSpec, Built]) -> list[Row]:
-    """Return the rows whose models were built."""
-    return [
-        Row(d.name, d.purpose, Configuration(built[d.artifact], d.ablation, d.kv_bits, d.kv_prefill))
-        for d in chosen
-        if d.artifact in built
-    ]
+def rows_of(chosen: Iterable[Draft], built: Mapping[ArtifactSpec, Built], dose_limit: int | None = None) -> list[Row]:
+    """Return the rows whose models were built.
+
+    Args:
+        chosen: Rows.
+        built: Models.
+        dose_limit: Documents per task in the rows of the dose curve; None for as many as elsewhere.
+    """
+    rows = []
+    for d in chosen:
+        if d.artifact in built:
+            limit = dose_limit if d.name.startswith(DOSE) else None
+            configuration = Configuration(built[d.artifact], d.ablation, d.kv_bits, d.kv_prefill, limit)
+            rows.append(Row(d.name, d.purpose, configuration))
+    return rows

@@ -31,6 +31,7 @@ class RunPlan:
     Attributes:
         plugins: Quantizers, without the baseline.
         suites: Suites, in the order given.
+        tasks: Data sets or tasks of the suites that alone are measured; empty for all.
         model: Model reference.
         data: Name of the data source, or a folder.
         evaluators: Evaluators to run.
@@ -75,6 +76,7 @@ class RunPlan:
     perplexity: tuple[str, ...] = ()
     calibrations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     matrix: Mapping[str, Any] | None = None
+    tasks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON-able data."""
@@ -107,6 +109,11 @@ class RunPlan:
         for name in self.settings:
             if name not in self.plugins:
                 raise UnknownName("quantizer in this run", name, self.plugins)
+        suites = [host.get(Suite, name) for name in self.suites]
+        specs = [spec for suite in suites for spec in (*suite.tasks, *suite.companions)]
+        for name in self.tasks:
+            if not any(is_named(spec, (name,)) for spec in specs):
+                raise UnknownName("data set or task in this run", name, {spec.dataset for spec in specs})
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit} leaves no documents; give a number of at least 1.")
         if self.num_fewshot is not None and (not self.num_fewshot or min(self.num_fewshot) < 0):
@@ -183,6 +190,12 @@ def check_model(reference: str, host: Host) -> None:
         raise MissingModel(
             f"No model at '{reference}': it is no folder, file, hub id or embedded model (loaders: {names})."
         )
+
+
+def is_named(task: TaskSpec, names: Sequence[str]) -> bool:
+    """Return whether one of the names is a task's own or that of its data set."""
+    own = {normalize_name(task.name), normalize_name(task.dataset)}
+    return any(normalize_name(name) in own for name in names)
 
 
 def tasks_for(evaluator: EvaluatorRecord, suite: Suite) -> tuple[TaskSpec, ...]:

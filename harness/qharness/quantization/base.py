@@ -132,10 +132,19 @@ class TunesWhole(Protocol):
         """Return what is trained end to end: transform tensors, buffers of quantized layers, an untied head."""
 
 
+@runtime_checkable
+class QuantizesStages(Protocol):
+    """A quantizer that can also quantize the linears that share an input together: fused, or in one rounding."""
+
+    def quantize_stage(self, linears: Mapping[str, nn.Linear], context: LinearContext) -> Mapping[str, QuantizedLinear]:
+        """Quantize linears by full name; must not change them. The context is that of the first."""
+
+
 class Quantizer(Protocol):
     """A quantization method with its options bound.
 
-    One that is `Tunes` as well is fine-tuned within blocks, one that is `TunesWhole` end to end.
+    One that `QuantizesStages` as well is shown all linears of one input together; one that is `Tunes` as well is
+    fine-tuned within blocks, one that is `TunesWhole` end to end.
     """
 
     def prepare(self, model: PreTrainedModel, context: ModelContext) -> Prepared:

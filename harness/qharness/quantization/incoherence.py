@@ -10,16 +10,19 @@ from torch import Tensor
 
 from qharness.distillation.slots import Slot, parameter_slot, tensor_slot
 from qharness.distillation.training import Schedule
+from qharness.errors import UsageError
 from qharness.quantization.base import Prepared
 from qharness.quantization.seeding import seed_of
 from qharness.rotation.matrices import is_known
 from qharness.transforms.contract import TransformEntry, hadamard_entry
-from qharness_kernels.hadamard import hadamard_transform
+from qharness.transforms.hadamard import star_of
+from qharness_kernels.hadamard import Family, family_factor, hadamard_transform
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from qharness.artifacts.reader import Artifact
     from qharness.models.architecture import Architecture
     from qharness.quantization.base import BlockContext, HessianMap
     from qharness.quantization.incoherence_options import IncoherenceOptions
@@ -28,16 +31,50 @@ TRANSFORM = "rht"
 
 
 class Rht(NamedTuple):
-    """x -> H diag(signs) x: signs of shape (n,), and the block of H (None is one block)."""
+    """x -> H diag(signs) x: signs of shape (n,), the block of H (None is one block) and the family of its factor."""
 
     signs: Tensor
-    block: int | None
+    block: int | None = None
+    family: Family = "generated"
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""
+        return self._transform(x, False)
+
+    def transpose(self, x: Tensor) -> Tensor:
+        """Apply the map's transpose, with signs of +-1 its inverse, to the last dimension of x."""
+        return self._transform(x, True)
+
+    def _transform(self, x: Tensor, inverse: bool) -> Tensor:
         signs = self.signs.to(x.device)
-        result: Tensor = hadamard_transform(x, block=self.block, signs=signs)
+        result: Tensor = hadamard_transform(x, block=self.block, signs=signs, inverse=inverse, family=self.family)
         return result
+
+
+class Hadamards(NamedTuple):
+    """Which Hadamard maps a model is processed with: the block that is wanted (0 is none) and the family."""
+
+    block: int = 0
+    family: Family = "generated"
+
+    def of(self, signs: Tensor) -> Rht:
+        """Return the map of a sign vector.
+
+        Raises:
+            UsageError: The public family has no map of that size.
+        """
+        if self.family == "generated":
+            return Rht(signs, hadamard_block(len(signs), self.block))
+        try:
+            family_factor(len(signs), self.family)
+        except ValueError as error:
+            raise UsageError(f"{error} Quantize with `hadamard=generated`.") from error
+        return Rht(signs, None, self.family)
+
+
+def hadamards(options: IncoherenceOptions) -> Hadamards:
+    """Return the maps that options ask for."""
+    return Hadamards(options.hadamard_block, options.hadamard)
 
 
 def hadamard_block(size: int, wanted: int = 0) -> int | None:
@@ -75,6 +112,11 @@ def process_weight(weight: Tensor, inner: Rht, outer: Rht) -> Tensor:
     return outer.apply(inner.apply(weight).T).T
 
 
+def restore_weight(weight: Tensor, inner: Rht, outer: Rht) -> Tensor:
+    """Return A_out^T W A_in, the weight of which `process_weight` returns W; also where training made signs real."""
+    return outer.transpose(inner.transpose(weight).T).T
+
+
 def process_hessian(hessian: Tensor, inner: Rht) -> Tensor:
     """Return A H A^T, the second moment of the transformed input, symmetric to the bit; shape (n, n)."""
     found = inner.apply(inner.apply(hessian).T)
@@ -83,7 +125,13 @@ def process_hessian(hessian: Tensor, inner: Rht) -> Tensor:
 
 @torch.no_grad()
 def process_model(
-    model: PreTrainedModel, architecture: Architecture, seed: int, *, block: int = 0, device: str = "cpu"
+    model: PreTrainedModel,
+    architecture: Architecture,
+    seed: int,
+    *,
+    hadamards: Hadamards = Hadamards(),  # noqa: B008 - a tuple
+    fused: bool = False,
+    device: str = "cpu",
 ) -> Prepared:
     """Put a randomized Hadamard on both sides of every linear of the decoder blocks.
 
@@ -94,8 +142,9 @@ def process_model(
         model: The model; changed in place.
         architecture: Where its linears are.
         seed: Seed of the signs.
-        block: Block of the Hadamards, for example 128; 0 is one block wherever a Hadamard matrix of the size exists,
-            and else the largest block that divides it.
+        hadamards: The Hadamard maps. By default one block wherever a Hadamard matrix of the size exists, and else the
+            largest block that divides it.
+        fused: Leave the outputs of linears that share an input alone; the method puts one map across all of them.
         device: Device of the work; one matrix is on it at a time.
     """
     tensors: dict[str, Tensor] = {}
@@ -104,38 +153,44 @@ def process_model(
     for stage in architecture.stages():
         inputs = _signs_name(architecture, stage[0], "input")
         for name in stage:
-            outputs = _signs_name(architecture, name, "output")
-            linears = [cast("nn.Linear", parent.get_submodule(name)) for parent in blocks]
-            rows, columns = linears[0].weight.shape
-            inner_block, outer_block = hadamard_block(columns, block), hadamard_block(rows, block)
-            for index, linear in enumerate(linears):
-                own = [names.replace("*", str(index)) for names in (inputs, outputs)]
-                tensors.setdefault(own[0], random_signs(columns, seed, own[0]))
-                tensors[own[1]] = random_signs(rows, seed, own[1])
-                inner, outer = Rht(tensors[own[0]], inner_block), Rht(tensors[own[1]], outer_block)
-                weight = process_weight(linear.weight.to(device).float(), inner, outer)
+            outputs = "" if fused and len(stage) > 1 else _signs_name(architecture, name, "output")
+            sites = (("linear_input", inputs, False), ("linear_output", outputs, True))
+            for index, parent in enumerate(blocks):
+                linear = cast("nn.Linear", parent.get_submodule(name))
+                rows, columns = linear.weight.shape
+                _add_signs(tensors, inputs.replace("*", str(index)), columns, seed)
+                weight = linear.weight.to(device).float()
+                inner = hadamards.of(tensors[inputs.replace("*", str(index))])
+                if outputs:
+                    _add_signs(tensors, outputs.replace("*", str(index)), rows, seed)
+                    outer = hadamards.of(tensors[outputs.replace("*", str(index))])
+                    weight = process_weight(weight, inner, outer)
+                    if linear.bias is not None:
+                        linear.bias.data = outer.apply(linear.bias.to(device).float()).to(linear.bias)
+                else:
+                    weight = inner.apply(weight)
                 linear.weight.data = weight.to(linear.weight)
-                if linear.bias is not None:
-                    linear.bias.data = outer.apply(linear.bias.to(device).float()).to(linear.bias)
-            modules = f"{architecture.blocks}.*.{name}"
-            for site, size, signs, used in (
-                ("linear_input", columns, inputs, inner_block),
-                ("linear_output", rows, outputs, outer_block),
-            ):
-                entries.append(
-                    hadamard_entry(
-                        id=TRANSFORM,
-                        modules=modules,
-                        site=site,  # type: ignore[arg-type]
-                        size=size,
-                        block=used,
-                        signs=signs,
-                        sign_vector=tensors,
-                        transposed=site == "linear_output",
-                    )
+            entries += [
+                hadamard_entry(
+                    id=TRANSFORM,
+                    modules=f"{architecture.blocks}.*.{name}",
+                    site=site,  # type: ignore[arg-type]
+                    size=rows if is_output else columns,
+                    block=(outer if is_output else inner).block,
+                    signs=signs,
+                    sign_vector=tensors,
+                    transposed=is_output,
+                    family=hadamards.family,
                 )
-    mapping = _hessian_map(architecture, tensors, block, device)
+                for site, signs, is_output in sites
+                if signs
+            ]
+    mapping = _hessian_map(architecture, tensors, hadamards, device)
     return Prepared(transforms=entries, hessian_map=mapping, tensors=tensors)
+
+
+def _add_signs(tensors: MutableMapping[str, Tensor], name: str, size: int, seed: int) -> None:
+    tensors.setdefault(name, random_signs(size, seed, name))
 
 
 def schedules(options: IncoherenceOptions) -> tuple[Schedule | None, Schedule | None]:
@@ -167,7 +222,8 @@ def tunable(block: nn.Module, context: BlockContext, *, weights: float, signs: f
     first = {name: stage[0] for stage in names.stages() for name in stage}
     vectors = {_signs_name(names, first[name], "input"): None for name in context.quantized}
     vectors |= {_signs_name(names, name, "output"): None for name in context.quantized}
-    return slots + [tensor_slot(context.tensors, name.replace("*", index), signs, torch.float16) for name in vectors]
+    own = [name.replace("*", index) for name in vectors]
+    return slots + [tensor_slot(context.tensors, name, signs, torch.float16) for name in own if name in context.tensors]
 
 
 def tunable_whole(
@@ -178,29 +234,50 @@ def tunable_whole(
     weights: float,
     signs: float,
 ) -> list[Slot]:
-    """Return what incoherence processing leaves free end to end: all sign vectors, and the head where it is not tied.
+    """Return what is free end to end: all sign vectors, the norms, and the head where it is not tied.
 
     Args:
         model: The quantized model.
-        architecture: Where its head is.
+        architecture: Where its norms and its head are.
         tensors: Tensors of the runtime transforms.
-        weights: Learning rate of the head.
+        weights: Learning rate of the norms and the head.
         signs: Learning rate of the sign vectors.
 
-    Source: Tseng et al., QuIP#, arXiv 2402.04396, section 5; the norms that it trains too multiply the same inputs as
-    the sign vectors behind them.
+    Source: Tseng et al., QuIP#, arXiv 2402.04396, section 5.
     """
     slots = [tensor_slot(tensors, name, signs, torch.float16) for name in sorted(tensors)]
+    norms = [architecture.final_norm]
+    for index in range(model.config.num_hidden_layers):
+        prefix = f"{architecture.blocks}.{index}"
+        norms += [f"{prefix}.{architecture.input_norm}", f"{prefix}.{architecture.post_norm}"]
+    for name in norms:
+        slots.append(parameter_slot(architecture.module(model, name), "weight", weights, name, torch.float32))
     if not model.config.tie_word_embeddings:
         slots.append(parameter_slot(architecture.module(model, architecture.head), "weight", weights, "head"))
     return slots
+
+
+def sign_vectors(artifact: Artifact) -> dict[str, tuple[Tensor, Tensor | None]]:
+    """Return the sign vectors of each quantized linear's input and output, by full name; None of a fused output."""
+    tensors = artifact.transform_tensors()
+    found: dict[str, tuple[Tensor, Tensor | None]] = {}
+    for name in artifact.modules:
+        own: dict[str, Tensor] = {}
+        for entry in artifact.transforms:
+            star = star_of(entry.modules, name)
+            if star is not None and entry.map.signs is not None:
+                own[entry.site] = tensors[entry.map.signs.replace("*", star)]
+        found[name] = own["linear_input"], own.get("linear_output")
+    return found
 
 
 def _signs_name(architecture: Architecture, linear: str, side: str) -> str:
     return f"{architecture.blocks}.*.{linear}.{side}_signs"
 
 
-def _hessian_map(architecture: Architecture, tensors: Mapping[str, Tensor], block: int, device: str) -> HessianMap:
+def _hessian_map(
+    architecture: Architecture, tensors: Mapping[str, Tensor], hadamards: Hadamards, device: str
+) -> HessianMap:
     first = {name: stage[0] for stage in architecture.stages() for name in stage}
     # Bound now: training replaces the vectors of the mapping block by block, after their Hessians were used.
     signs = dict(tensors)
@@ -208,6 +285,6 @@ def _hessian_map(architecture: Architecture, tensors: Mapping[str, Tensor], bloc
     def process(name: str, hessian: Tensor) -> Tensor:
         index, _, linear = name.removeprefix(f"{architecture.blocks}.").partition(".")
         own = _signs_name(architecture, first[linear], "input").replace("*", index)
-        return process_hessian(hessian.to(device).float(), Rht(signs[own], hadamard_block(len(hessian), block)))
+        return process_hessian(hessian.to(device).float(), hadamards.of(signs[own]))
 
     return process

@@ -14,6 +14,9 @@ class IncoherenceOptions:
 
     damping: float = option(0.01, "Added to the Hessian's diagonal, as a fraction of its mean.")
     hadamard_block: int = option(0, "Block of the Hadamards, for example 128; 0 is one block wherever one is known.")
+    hadamard: Literal["generated", "public"] = option(
+        "generated", "Dense factors of the Hadamards: generated, or those of the public checkpoints, for exports."
+    )
     epochs: int = option(0, "Epochs of fine-tuning within each block; 0 does none, the authors use 5.")
     weight_rate: float = option(5e-5, "Learning rate of the weights that are not quantized yet.")
     sign_rate: float = option(5e-4, "Learning rate of the sign vectors.")
@@ -25,3 +28,7 @@ class IncoherenceOptions:
     hessians: Literal["store", "sequential"] = option(
         "store", "Hessians of the original model; or sequential, behind the quantized blocks."
     )
+
+    def __post_init__(self) -> None:
+        if self.hadamard == "public" and self.hadamard_block:
+            raise ValueError("the public Hadamards are whole: leave hadamard_block at 0, or take hadamard=generated")

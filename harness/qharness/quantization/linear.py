@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -11,6 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from qharness.errors import CorruptArtifact
+from qharness.serving.base import REFERENCE, Packed, Use
+from qharness_kernels.registry import KernelUnavailable, choose, obstacle
+
+KERNEL_TYPES = (torch.float16, torch.bfloat16)
+"""Types of the activations that kernels of quantized weights take."""
 
 
 def check_shapes(tensors: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], layer: str) -> None:
@@ -46,6 +53,7 @@ class QuantizedLinear(nn.Module, abc.ABC):
     out_features: int
     bias: Tensor | None
     shared: Mapping[str, str] = MappingProxyType({})
+    _product: Callable[[Tensor], Tensor] | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors that an artifact stores, by name, without the module's own prefix."""
@@ -68,9 +76,43 @@ class QuantizedLinear(nn.Module, abc.ABC):
     def stored_bits(self) -> dict[str, int]:
         """Return the stored bits by purpose (`payload`, `scales`, `codebooks`, ...); everything but the bias."""
 
+    def packed(self) -> Packed | None:
+        """Return the weight as an operation of `qharness_kernels` takes it; None where there is none."""
+        return None
+
+    def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
+        """Choose what multiplies by the weight, repack the tensors for it, and use it from now on.
+
+        Args:
+            switch: `auto`, `reference` or `triton`.
+            device: Where the layer is.
+            dtype: Type of the inputs.
+
+        Raises:
+            KernelUnavailable: `triton` was asked for and no kernel can serve.
+        """
+        self._product = None
+        packed = self.packed()
+        if packed is None:
+            if switch == "triton":
+                raise KernelUnavailable(f"{type(self).__name__} has no kernel; use --kernels auto or reference.")
+            return Use("", REFERENCE, "" if switch == "reference" or obstacle(device) else "this layer has no kernel")
+        refusal = packed.refusal
+        if dtype not in KERNEL_TYPES:
+            refusal = refusal or f"kernels take float16 and bfloat16, not {str(dtype).removeprefix('torch.')}"
+        implementation, reason = choose(packed.op, device, switch, refusal)
+        if implementation.name != REFERENCE:
+            layout = import_module(f"qharness_kernels.{packed.op}.layout")
+            prepared = layout.prepare(**packed.arguments)
+            self._product = partial(implementation.load().matmul, prepared=prepared)
+        return Use(packed.op, implementation.name, reason)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer to x of shape (..., in_features); the default goes through `dequantize`."""
-        return nn.functional.linear(x, self.weight_as(x.dtype), self.bias)
+        """Apply the layer to x of shape (..., in_features): by its kernel, or by default through `dequantize`."""
+        if self._product is None:
+            return nn.functional.linear(x, self.weight_as(x.dtype), self.bias)
+        y = self._product(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
+        return y if self.bias is None else y + self.bias
 
     def weight_as(self, dtype: torch.dtype) -> Tensor:
         """Return the dequantized weight in `dtype`, kept between calls once `cache_weight(True)` was called."""

@@ -19,7 +19,16 @@ from qharness.calibration.walk import first_inputs, on_device
 from qharness.distillation.block import computing_in_float32
 from qharness.errors import MissingData, QharnessError, UnsupportedArchitecture
 from qharness.models.architecture import Architecture, architecture_of
-from qharness.quantization.base import BlockContext, LinearContext, ModelContext, Prepared, Quantizer, Tunes, TunesWhole
+from qharness.quantization.base import (
+    BlockContext,
+    LinearContext,
+    ModelContext,
+    Prepared,
+    Quantizer,
+    QuantizesStages,
+    Tunes,
+    TunesWhole,
+)
 from qharness.quantization.checkpoint import QuantizedBlock, load_block, save_block
 from qharness.quantization.observations import NoObservations, Observations, Seen, StoredHessians, WalkedInputs
 from qharness.quantization.provenance import Meter, PluginVersion, plugin_version
@@ -223,8 +232,7 @@ class _Job:
         done = QuantizedBlock({}, {}, {})
         for stage in self.architecture.stages():
             seen = observations.stage(block, prefix, stage)
-            for name in stage:
-                linear, values = self._quantize_linear(block.get_submodule(name), f"{prefix}.{name}", seen)
+            for name, (linear, values) in self._quantize_stage(block, prefix, stage, seen).items():
                 done.linears[name], done.measured[name] = linear, values
             for name in stage:
                 done.linears[name].cache_weight(True)
@@ -257,20 +265,43 @@ class _Job:
         return measured | {"tuning_seconds": time.monotonic() - started}
 
     @torch.no_grad()
-    def _quantize_linear(self, linear: nn.Module, name: str, seen: Seen) -> tuple[Any, dict[str, float]]:
-        started = time.monotonic()
+    def _quantize_stage(
+        self, block: nn.Module, prefix: str, stage: Sequence[str], seen: Seen
+    ) -> dict[str, tuple[Any, dict[str, float]]]:
+        """Quantize linears that share an input, together if the method can; return what was measured beside each."""
         hessian = None if seen.hessian is None else seen.hessian.to(self.device)
-        generator = torch.Generator(self.device).manual_seed(seed_of(self.seed, name))
-        context = LinearContext(name, hessian, seen.inputs, generator, self.device)
-        assert isinstance(linear, torch.nn.Linear)
-        with _blame(self.plugin, "quantize", name):
-            quantized = self.quantizer.quantize(linear, context)
+        linears: dict[str, nn.Linear] = {f"{prefix}.{name}": _linear(block, name) for name in stage}
+        parts = [linears] if isinstance(self.quantizer, QuantizesStages) else [{n: m} for n, m in linears.items()]
+        found: dict[str, tuple[Any, dict[str, float]]] = {}
+        for part in parts:
+            started, first = time.monotonic(), next(iter(part))
+            generator = torch.Generator(self.device).manual_seed(seed_of(self.seed, first))
+            context = LinearContext(first, hessian, seen.inputs, generator, self.device)
+            if isinstance(self.quantizer, QuantizesStages):
+                with _blame(self.plugin, "quantize_stage", first):
+                    quantized = dict(self.quantizer.quantize_stage(part, context))
+            else:
+                with _blame(self.plugin, "quantize", first):
+                    quantized = {first: self.quantizer.quantize(part[first], context)}
+            for name, linear in part.items():
+                measured = self._measure(linear, quantized[name], hessian)
+                found[name.removeprefix(f"{prefix}.")] = quantized[name], measured
+            # Linears that are quantized together share the time.
+            for name in part:
+                measured = found[name.removeprefix(f"{prefix}.")][1]
+                measured["seconds"] = (time.monotonic() - started) / len(part)
+        return found
+
+    def _measure(self, linear: nn.Linear, quantized: Any, hessian: Tensor | None) -> dict[str, float]:
         weight, found = linear.weight.float(), quantized.dequantize().to(self.device)
         values = {"weight_error": float((found - weight).square().sum() / weight.square().sum().clamp_min(1e-30))}
-        if hessian is not None:
-            values["proxy_loss"] = proxy_loss(weight, found, hessian)
-        values["seconds"] = time.monotonic() - started
-        return quantized, values
+        return values if hessian is None else values | {"proxy_loss": proxy_loss(weight, found, hessian)}
+
+
+def _linear(block: nn.Module, name: str) -> nn.Linear:
+    found = block.get_submodule(name)
+    assert isinstance(found, torch.nn.Linear)
+    return found
 
 
 class _blame:

@@ -13,6 +13,7 @@ from qharness.results.directory import RunDirectory
 from qharness.results.free_texts import free_text
 from qharness.results.gathering import Gathered, decode_agreement, degeneration, gather
 from qharness.results.identity import labels
+from qharness.results.kernels import kernel_rows
 from qharness.results.measured import Measured, baseline_of, collect
 from qharness.results.schema import Verdict
 from qharness.results.seeds import pooled_seeds
@@ -87,6 +88,7 @@ def compare(runs: Sequence[RunDirectory], suite: Suite | Sequence[Suite]) -> Com
         "free": free,
         "generations": answers(configurations, tasks, protocol),
         "artifacts": [artifact for run in runs for artifact in run.artifacts()],
+        "kernels": kernel_rows(configurations),
         "failures": [failure for m in configurations for failure in m.failures],
         "families": _families(configurations, rows.tasks, suites),
         "warnings": warnings,

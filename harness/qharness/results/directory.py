@@ -4,7 +4,8 @@ Below `runs/<run_id>/` lie
 
 - `run.json`: written first;
 - `samples/<configuration>/<evaluator>/<task>/part-<shots>shot.parquet`: one writer each;
-- `failures.json`, `artifacts.json`, `rows.json`, `verdicts.json`, `comparison.json`: written by the host process alone;
+- `failures.json`, `artifacts.json`, `kernels.json`, `rows.json`, `verdicts.json`, `comparison.json`: written by the
+  host process alone;
 - `results.parquet`: all results, collected when the run ends;
 - `done`: written last.
 """
@@ -206,6 +207,17 @@ class RunDirectory:
     def artifacts(self) -> list[dict[str, Any]]:
         """Return the artifacts: plugin, path, nominal_bits, stored_bpw, model_bpw, size_bytes and further facts."""
         return list(read_json(self.path / "artifacts.json", []))
+
+    def write_kernels(self, cell: Cell, kernels: Sequence[Mapping[str, Any]]) -> None:
+        """Store what served the modules of a configuration, if it has modules that kernels may serve."""
+        if kernels:
+            key = {"config": self.config_id(cell)}
+            self._upsert("kernels.json", key, {**key, "served": [dict(row) for row in kernels]})
+
+    def kernels(self) -> list[dict[str, Any]]:
+        """Return what served the modules: config, modules, part, op, kernel, count, reason."""
+        stored = read_json(self.path / "kernels.json", [])
+        return [{"config": row["config"], **served} for row in stored for served in row["served"]]
 
     def write_rows(self, rows: Sequence[Mapping[str, str]]) -> None:
         """Store the rows of an ablation matrix: row, purpose, config."""

@@ -223,6 +223,28 @@ class Failure(TypedDict):
     reason: str
 
 
+class KernelRow(TypedDict):
+    """What served alike modules of a configuration.
+
+    Attributes:
+        config: The configuration.
+        modules: Name of the modules, `*` for the layer.
+        part: `weight`, or the id of the runtime transform at them.
+        op: Operation of the kernels, empty where there is none.
+        kernel: `reference`, `triton` or `cuda`.
+        count: Number of modules.
+        reason: Why it is the reference although kernels were welcome, or empty.
+    """
+
+    config: str
+    modules: str
+    part: str
+    op: str
+    kernel: str
+    count: int
+    reason: str
+
+
 class Comparison(TypedDict):
     """Everything that a report shows.
 
@@ -247,6 +269,7 @@ class Comparison(TypedDict):
     free: dict[str, FreeText]
     generations: list[Generation]
     artifacts: list[dict[str, Any]]
+    kernels: list[KernelRow]
     failures: list[Failure]
     families: dict[str, str]
     warnings: list[str]

@@ -22,13 +22,15 @@ def show(run: RunDirectory) -> dict[str, Any]:
 
     Returns:
         `run` (content of run.json and `finished`), `results` (fractions; `normalized` in percent),
-        `verdicts`, `artifacts` and `failures`. Verdicts of an ablation matrix carry the names of their `rows`.
+        `verdicts`, `artifacts`, `kernels` (what served the modules) and `failures`. Verdicts of an ablation matrix
+        carry the names of their `rows`.
     """
     return {
         "run": {**run.info, "path": str(run.path), "finished": run.is_finished},
         "results": [_result(row) for row in run.result_rows()],
         "verdicts": [_verdict(row, run.rows()) for row in run.verdicts()],
         "artifacts": run.artifacts(),
+        "kernels": run.kernels(),
         "failures": [{key: row[key] for key in ("config", "evaluator", "task", "reason")} for row in run.failures()],
     }
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qharness.results.directory import RunDirectory
+from qharness.results.kernels import kernel_lines
 from qharness.results.matrix import MatrixLine, bounds, matrix_finding, matrix_lines
+from qharness.serving.base import REFERENCE
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -61,6 +63,8 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
         line.append(f". {verdict['evidence'].get('reason', '')}")
         parts.append(line)
     parts += [Text(seeds_line(row)) for row in comparison.get("seeds", ())]
+    served = [row for row in comparison.get("kernels", ()) if row["kernel"] != REFERENCE or row["reason"]]
+    parts += [Text(f"Kernels of {line}", style="dim") for line in kernel_lines(served)]
     parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
     parts += [Text(f"Note: {warning}", style="dim") for warning in comparison["warnings"]]
     return parts

@@ -14,15 +14,46 @@ from typing import TYPE_CHECKING
 from qharness.errors import MissingTransform, UsageError
 from qharness.transforms.contract import MapSpec, TransformEntry
 from qharness.transforms.fingerprint import fingerprint
-from qharness.transforms.hadamard import check_factor, factor_sha256
+from qharness.transforms.hadamard import Kernel, factor_family, factor_sha256, hadamard_kernel
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from qharness.serving.base import Use
     from qharness.transforms.base import AttachedTransform
 
 TYPE = "hadamard_across_heads"
+
+
+class HeadMixing:
+    """The map itself.
+
+    Args:
+        heads: Number of heads.
+    """
+
+    def __init__(self, heads: int) -> None:
+        self.heads = heads
+        self._kernel: Kernel | None = None
+
+    def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
+        """Choose what applies the map to inputs of a type on a device.
+
+        Raises:
+            KernelUnavailable: `triton` was asked for and no kernel can serve.
+        """
+        from qharness_kernels.hadamard.tiles import refusal_across
+
+        self._kernel, use = hadamard_kernel("hadamard_across", refusal_across(self.heads, dtype), switch, device)
+        return use
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Apply the map to the last dimension of x."""
+        from qharness_kernels.hadamard import hadamard_across
+
+        return (self._kernel or hadamard_across)(x, self.heads)
 
 
 class AcrossHeads:
@@ -38,23 +69,21 @@ class AcrossHeads:
 
     def __init__(self, entry: TransformEntry, tensors: Mapping[str, Tensor]) -> None:
         spec = entry.map
-        self.entry, self.heads = entry, spec.block or 0
+        self.entry, self.map = entry, HeadMixing(spec.block or 0)
         if spec.type != TYPE or spec.normalisation != "orthonormal" or spec.signs or spec.parameters:
             raise MissingTransform(f"its map of type '{spec.type}' is no plain map of type '{TYPE}'")
-        check_factor(spec)
+        if factor_family(spec) != "generated":
+            raise MissingTransform("its Hadamard factor matrix is not one that this version of qharness generates")
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""
-        from qharness_kernels.hadamard import hadamard_across
-
-        result: Tensor = hadamard_across(x, self.heads)
-        return result
+        return self.map(x)
 
     def attach(self, model: PreTrainedModel) -> AttachedTransform:
         """Attach to every module that the entry's pattern names."""
         from qharness.transforms.sites import attach_at_site
 
-        return attach_at_site(model, self.entry, self.apply)
+        return attach_at_site(model, self.entry, self.map)
 
 
 def across_heads_entry(modules: str, heads: int, head_dim: int) -> TransformEntry:

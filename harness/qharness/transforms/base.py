@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -31,11 +32,19 @@ class RuntimeTransform(Protocol):
 
 @dataclass
 class AttachedTransform:
-    """An attached transform: where it is, and how to take it off."""
+    """An attached transform.
+
+    Attributes:
+        entry: Its contract entry.
+        modules: Names of the modules where it acts.
+        handles: What takes it off.
+        maps: Map of each module, by its name; one that is `qharness.serving.base.Servable` may be served by a kernel.
+    """
 
     entry: TransformEntry
     modules: list[str]
     handles: list[RemovableHandle]
+    maps: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
     def detach(self) -> None:
         """Remove it from the model."""

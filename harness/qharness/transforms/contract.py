@@ -10,9 +10,12 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from qharness.errors import CorruptArtifact, UsageError
+
+if TYPE_CHECKING:
+    from qharness_kernels.hadamard import Family
 
 Site = Literal["linear_input", "linear_output", "q_post_rope", "k_pre_cache"]
 SITES: tuple[str, ...] = get_args(Site)
@@ -199,6 +202,7 @@ def hadamard_entry(
     real: bool = False,
     required: bool = True,
     needed_if: str | None = None,
+    family: Family = "generated",
 ) -> TransformEntry:
     """Describe a Hadamard transform, with the digest of its factor and its fingerprint.
 
@@ -217,22 +221,23 @@ def hadamard_entry(
         real: Training made the signs real numbers.
         required: Whether the artifact must not run without it.
         needed_if: Condition such as `kv_bits < 16`.
+        family: Family of the dense factor; the entry names it by the digest of the matrix.
 
     Raises:
         UsageError: No Hadamard matrix of that size can be made, or arguments contradict each other.
     """
     from qharness.transforms.fingerprint import fingerprint
     from qharness.transforms.hadamard import factor_sha256, hadamard_map
-    from qharness_kernels.hadamard import factor
+    from qharness_kernels.hadamard import family_factor
 
     if (signs is None) != (sign_vector is None):
         raise UsageError("A Hadamard transform with signs needs both the tensor's name and the vector.")
     try:
-        split = factor(block or size)
+        split = family_factor(block or size, family)
     except ValueError as error:
         raise UsageError(str(error)) from error
     parameters = {name: True for name, is_set in (("transposed", transposed), ("real", real)) if is_set}
-    spec = MapSpec("hadamard", size, split.k, block, signs, factor_sha256(split.k), parameters=parameters)
+    spec = MapSpec("hadamard", size, split.k, block, signs, factor_sha256(split.k, family), parameters=parameters)
     entry = TransformEntry(id, kind or id, modules, site, spec, required, needed_if)
     problem = _contradiction(entry)
     if problem or site not in SITES:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from qharness.errors import MissingTransform
+from qharness.serving.base import REFERENCE, Use
 from qharness.transforms.contract import MapSpec, TransformEntry
 
 if TYPE_CHECKING:
@@ -18,30 +19,39 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from qharness.transforms.base import AttachedTransform
+    from qharness_kernels.hadamard import Family
+
+FAMILIES: tuple[Family, ...] = ("generated", "public")
+
+Kernel = Callable[..., "Tensor"]
 
 
 @cache
-def factor_sha256(order: int) -> str:
-    """Return the SHA-256 of the generated Hadamard matrix of that order, int8, row by row."""
-    from qharness_kernels.hadamard import hadamard_matrix
+def factor_sha256(order: int, family: Family = "generated") -> str:
+    """Return the SHA-256 of the dense factor of that order in a family, int8, row by row."""
+    from qharness_kernels.hadamard import family_matrix
 
-    return hashlib.sha256(hadamard_matrix(order).contiguous().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(family_matrix(order, family).contiguous().numpy().tobytes()).hexdigest()
 
 
-def check_factor(spec: MapSpec) -> None:
-    """Check that the Hadamard matrix of a map, of the order of its blocks, is the one that is generated here.
+def factor_family(spec: MapSpec) -> Family:
+    """Return the family of Hadamard matrices to which the dense factor of a map belongs, by its digest.
 
     Raises:
-        MissingTransform: It is another one, or there is none of that order.
+        MissingTransform: It is in none, or there is none of that order.
     """
-    from qharness_kernels.hadamard import factor
+    from qharness_kernels.hadamard import family_factor
 
-    try:
-        split = factor(spec.block or spec.size)
-    except ValueError as error:
-        raise MissingTransform(str(error).rstrip(".")) from error
-    if split.k != spec.factor or factor_sha256(split.k) != spec.sha256:
-        raise MissingTransform("its Hadamard factor matrix is not the one that this version of qharness generates")
+    problem = "its Hadamard factor matrix is not one that this version of qharness makes"
+    for family in FAMILIES:
+        try:
+            split = family_factor(spec.block or spec.size, family)
+        except ValueError as error:
+            problem = str(error).rstrip(".") if family == "generated" else problem
+            continue
+        if split.k == spec.factor and factor_sha256(split.k, family) == spec.sha256:
+            return family
+    raise MissingTransform(problem)
 
 
 def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
@@ -51,7 +61,7 @@ def hadamard_map(spec: MapSpec, tensors: Mapping[str, Tensor]) -> Callable[[Tens
     fingerprint, is their sum with weights that tell the modules apart.
 
     Raises:
-        MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
+        MissingTransform: The map is no Hadamard map that this version makes, or a sign vector is absent.
     """
     return joined(hadamard_maps(spec, tensors))
 
@@ -67,14 +77,14 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
     `tensors` is read at every application, so that training can put another vector in the place of one.
 
     Raises:
-        MissingTransform: The map is no Hadamard map that this version generates, or a sign vector is absent.
+        MissingTransform: The map is no Hadamard map that this version makes, or a sign vector is absent.
     """
     if spec.type != "hadamard":
         raise MissingTransform(f"its map is of type '{spec.type}', not 'hadamard'")
-    check_factor(spec)
+    family = factor_family(spec)
     is_transposed = bool(spec.parameters.get("transposed", False))
     if spec.signs is None:
-        return {"": SignedHadamard(spec.block, is_transposed)}
+        return {"": SignedHadamard(spec.size, spec.block, is_transposed, family)}
     names = sign_names(spec, tensors)
     for name in names:
         if name not in tensors:
@@ -85,7 +95,7 @@ def hadamard_maps(spec: MapSpec, tensors: Mapping[str, Tensor]) -> dict[str, Sig
             raise MissingTransform(f"its sign vector '{name}' is no vector of {spec.size} signs")
     if not names:
         raise MissingTransform(f"the artifact has no sign vector '{spec.signs}'")
-    return {name: SignedHadamard(spec.block, is_transposed, tensors, name) for name in names}
+    return {name: SignedHadamard(spec.size, spec.block, is_transposed, family, tensors, name) for name in names}
 
 
 def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -96,30 +106,76 @@ def sign_names(spec: MapSpec, tensors: Mapping[str, Tensor]) -> list[str]:
     return sorted(name for name in tensors if star_of(pattern, name) is not None)
 
 
+def hadamard_kernel(function: str, refused: str, switch: str, device: torch.device) -> tuple[Kernel | None, Use]:
+    """Choose what applies a Hadamard map, across heads or not.
+
+    Args:
+        function: Its name in the kernel's module.
+        refused: Why the kernels do not have the map, as a clause; empty if they do.
+        switch: `auto`, `reference` or `triton`.
+        device: Where the inputs will be.
+
+    Returns:
+        The kernel's function, None for the reference; and what to report.
+
+    Raises:
+        KernelUnavailable: `triton` was asked for and no kernel can serve.
+    """
+    from qharness_kernels.registry import choose
+
+    implementation, reason = choose("hadamard", device, switch, refused)
+    kernel = None if implementation.name == REFERENCE else getattr(implementation.load(), function)
+    return kernel, Use("hadamard", implementation.name, reason)
+
+
 class SignedHadamard:
     """x -> H diag(signs) x, or its transpose x -> diag(signs) H^T x, with block-diagonal H.
 
     Args:
+        size: Size of the dimension.
         block: Size of the blocks of H; None is one block.
         is_transposed: Whether to apply the transpose.
+        family: Family of the dense factor of H.
         tensors: Where the sign vector is looked up at every application; None has no signs.
         name: Its name there.
     """
 
     def __init__(
-        self, block: int | None, is_transposed: bool, tensors: Mapping[str, Tensor] | None = None, name: str = ""
+        self,
+        size: int,
+        block: int | None,
+        is_transposed: bool,
+        family: Family = "generated",
+        tensors: Mapping[str, Tensor] | None = None,
+        name: str = "",
     ) -> None:
-        self.block, self.is_transposed = block, is_transposed
+        self.size, self.block, self.is_transposed, self.family = size, block, is_transposed, family
         self._tensors, self._name = tensors, name
         self._moved: tuple[Tensor, Tensor] | None = None
+        self._kernel: Kernel | None = None
+
+    def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
+        """Choose what applies the map to inputs of a type on a device.
+
+        Raises:
+            KernelUnavailable: `triton` was asked for and no kernel can serve.
+        """
+        from qharness_kernels.hadamard.tiles import refusal
+
+        refused = refusal(self.block or self.size, dtype)
+        if self.family != "generated":
+            refused = "the kernel has generated Hadamard factors only"
+        self._kernel, use = hadamard_kernel("hadamard_transform", refused, switch, device)
+        return use
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""
         from qharness_kernels.hadamard import hadamard_transform
 
         signs = self._signs(x.device)
-        result: Tensor = hadamard_transform(x, block=self.block, signs=signs, inverse=self.is_transposed)
-        return result
+        if self._kernel is not None:
+            return self._kernel(x, block=self.block, signs=signs, inverse=self.is_transposed)
+        return hadamard_transform(x, block=self.block, signs=signs, inverse=self.is_transposed, family=self.family)
 
     def _signs(self, device: torch.device) -> Tensor | None:
         if self._tensors is None:

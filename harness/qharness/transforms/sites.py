@@ -58,7 +58,7 @@ def attach_at_site(
             raise MissingTransform(f"it is a map of {entry.map.size} numbers, but '{name}' has {found}")
     maps = {name: of(name) if of else apply for name, _ in matched}
     handles = [handle for name, module in matched for handle in _attach(model, module, entry.site, maps[name])]
-    return AttachedTransform(entry, [name for name, _ in matched], handles)
+    return AttachedTransform(entry, [name for name, _ in matched], handles, maps)
 
 
 def _size(model: PreTrainedModel, name: str, module: nn.Module, site: str) -> int:

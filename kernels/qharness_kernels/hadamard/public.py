@@ -1,4 +1,4 @@
-"""The Hadamard maps of the public QuIP# and QTIP checkpoints.
+"""The Hadamard factors of the public QuIP# and QTIP checkpoints.
 
 Their dense factors come from Sloane's library of Hadamard matrices (neilsloane.com/hadamard) and are other members of
 the families than `hadamard_matrix` generates: Paley I bordered the other way, Paley II in halves, and Williamson
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qharness_kernels.hadamard.fields import quadratic_character
-from qharness_kernels.hadamard.reference import hadamard_transform
 
 ORDERS = (172, 156, 140, 124, 116, 108, 60, 52, 36, 28, 20, 12)
 # First rows of the symmetric circulants A, B, C, D, without their first entry (+) and their mirrored second half.
@@ -71,20 +70,3 @@ def public_factor(n: int) -> tuple[int, int]:
 def public_matrix(order: int) -> Tensor:
     """Return the dense factor of an order in `ORDERS`, shape (order, order), int8."""
     return torch.from_numpy(_matrix(order).copy())
-
-
-def public_hadamard(x: Tensor) -> Tensor:
-    """Apply (H_K kron H_P) / sqrt(n) of the public checkpoints to the last dimension.
-
-    Args:
-        x: Shape (..., n), float32 or float64.
-
-    Raises:
-        ValueError: There is no map of that size.
-    """
-    order, rest = public_factor(x.shape[-1])
-    y = hadamard_transform(x, block=rest)
-    if order == 1:
-        return y
-    matrix = public_matrix(order).to(x) / order**0.5
-    return (matrix @ y.unflatten(-1, (order, rest))).flatten(-2)

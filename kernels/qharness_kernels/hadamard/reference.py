@@ -8,33 +8,55 @@ CPUs and GPUs is faster than log2(P) passes of additions over memory.
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from qharness_kernels.hadamard.factors import factor, hadamard_matrix
+from qharness_kernels.hadamard.factors import Factor, factor, hadamard_matrix
+from qharness_kernels.hadamard.public import ORDERS, public_factor, public_matrix
 
 DENSE_POWER = 7
 DENSE_SIZE = 256
+Family = Literal["generated", "public"]
+"""Whose dense factors are taken: those that `hadamard_matrix` generates, or the transposes of those of the public
+checkpoints of QuIP# and QTIP, which apply H^T to weights and inputs where artifacts apply H."""
+
+
+def family_factor(n: int, family: Family = "generated") -> Factor:
+    """Split n into k * 2**power as a family does.
+
+    Raises:
+        ValueError: The family has no Hadamard map of that size.
+    """
+    if family == "generated":
+        return factor(n)
+    order, rest = public_factor(n)
+    return Factor(order, rest.bit_length() - 1)
+
+
+def family_matrix(order: int, family: Family = "generated") -> Tensor:
+    """Return the dense factor of an order in a family, shape (order, order), int8."""
+    return public_matrix(order).T.contiguous() if family == "public" and order in ORDERS else hadamard_matrix(order)
 
 
 @cache
-def _orthonormal(order: int, transpose: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _orthonormal(order: int, transpose: bool, dtype: torch.dtype, device: torch.device, family: Family) -> Tensor:
     # Made outside inference mode: the cached tensor may meet autograd later.
     with torch.inference_mode(False), torch.no_grad():
-        matrix = hadamard_matrix(order).to(torch.float64) / order**0.5
+        matrix = family_matrix(order, family).to(torch.float64) / order**0.5
         return (matrix.T if transpose else matrix).contiguous().to(device=device, dtype=dtype)
 
 
 @cache
-def _dense_block(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _dense_block(size: int, dtype: torch.dtype, device: torch.device, family: Family) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
-        return hadamard_dense(size).to(device=device, dtype=dtype)
+        return hadamard_dense(size, family=family).to(device=device, dtype=dtype)
 
 
-def _sizes(n: int) -> list[int]:
+def _sizes(n: int, family: Family) -> list[int]:
     """Orders of the Kronecker factors of A, the first acts on the slowest axis."""
-    split = factor(n)
+    split = family_factor(n, family)
     orders = [split.k] if split.k > 1 else []
     left = split.power
     parts = -(-left // DENSE_POWER)
@@ -45,20 +67,20 @@ def _sizes(n: int) -> list[int]:
     return orders
 
 
-def _apply(x: Tensor, inverse: bool) -> Tensor:
+def _apply(x: Tensor, inverse: bool, family: Family) -> Tensor:
     """Apply A (or its transpose) to the last dimension of x of shape (rows, n), float32 or float64."""
     n = x.shape[-1]
     if n == 1:
         return x
     if n <= DENSE_SIZE:
-        matrix = _dense_block(n, x.dtype, x.device)
+        matrix = _dense_block(n, x.dtype, x.device, family)
         return x @ (matrix if inverse else matrix.T)
     rows = x.shape[0]
-    orders = _sizes(n)
+    orders = _sizes(n, family)
     before, after = 1, n
     for order in orders:
         after //= order
-        matrix = _orthonormal(order, inverse, x.dtype, x.device)
+        matrix = _orthonormal(order, inverse, x.dtype, x.device, family)
         if after == 1:
             x = x.reshape(-1, order) @ matrix.T
         else:
@@ -68,7 +90,11 @@ def _apply(x: Tensor, inverse: bool) -> Tensor:
 
 
 def hadamard_transform(
-    x: Tensor, block: int | None = None, signs: Tensor | None = None, inverse: bool = False
+    x: Tensor,
+    block: int | None = None,
+    signs: Tensor | None = None,
+    inverse: bool = False,
+    family: Family = "generated",
 ) -> Tensor:
     """Apply the orthonormal Hadamard map A to the last dimension.
 
@@ -77,6 +103,7 @@ def hadamard_transform(
         block: Size of the blocks of a block-diagonal map; must divide n. None is one block of size n.
         signs: Shape (n,), entries +1 and -1, multiplied to x before the Hadamard (after it for the inverse).
         inverse: Apply A^T, the exact inverse of A.
+        family: Family of the dense factor.
 
     Returns:
         Shape (..., n), dtype of x.
@@ -94,7 +121,7 @@ def hadamard_transform(
     flips = None if signs is None else signs.to(device=x.device, dtype=work.dtype)
     if flips is not None and not inverse:
         work = work * flips
-    work = _apply(work.reshape(-1, size), inverse).reshape(x.shape)
+    work = _apply(work.reshape(-1, size), inverse, family).reshape(x.shape)
     if flips is not None and inverse:
         work = work * flips
     return work.to(x.dtype)
@@ -119,12 +146,13 @@ def hadamard_across(x: Tensor, heads: int) -> Tensor:
     return hadamard_transform(by_coordinate).transpose(-1, -2).flatten(-2)
 
 
-def hadamard_dense(n: int, block: int | None = None) -> Tensor:
+def hadamard_dense(n: int, block: int | None = None, family: Family = "generated") -> Tensor:
     """Return the map of `hadamard_transform` as a dense matrix.
 
     Args:
         n: Size of the dimension.
         block: Size of the blocks of a block-diagonal map; None is one block.
+        family: Family of the dense factor.
 
     Returns:
         A, shape (n, n), float64, A A^T = I; `hadamard_transform(x)` equals `x @ A.T`.
@@ -132,6 +160,6 @@ def hadamard_dense(n: int, block: int | None = None) -> Tensor:
     size = n if block is None else block
     if size < 1 or n % size:
         raise ValueError(f"A block of {size} does not divide the dimension {n}.")
-    split = factor(size)
-    whole = torch.kron(hadamard_matrix(split.k).double(), hadamard_matrix(1 << split.power).double()) / size**0.5
+    split = family_factor(size, family)
+    whole = torch.kron(family_matrix(split.k, family).double(), hadamard_matrix(1 << split.power).double()) / size**0.5
     return torch.block_diag(*[whole] * (n // size)) if n > size else whole

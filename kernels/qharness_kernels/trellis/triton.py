@@ -1,7 +1,8 @@
 """Viterbi search in a bitshift trellis, in Triton: one program a sequence, all of its steps in one launch.
 
-The costs of a sequence lie in two buffers that a program reads and writes in turn, 2^18 bytes each at L = 16: those of
-the programs that run at a time about fill an H100's second-level cache.
+A state's cost is that of its upper bits, the best walk to them, and its own error. So only the minima of the upper bits
+are kept, 2^(L - k) numbers a step, which the way back needs anyway; they stay in the caches. What a step reads besides
+is the table of all states' weights, in float16 where that holds them exactly.
 """
 
 from __future__ import annotations
@@ -13,62 +14,53 @@ from torch import Tensor
 
 from qharness_kernels.trellis.shape import Trellis
 
-WIDTH = 4096
+HEADS_AT_ONCE = 2048
+WARPS = 16
 
 
 @triton.jit
 def _forward(
     inputs,
     values,
-    ends,
-    costs,
     minima,
-    steps,
+    MOVES: tl.constexpr,
     VECTOR: tl.constexpr,
-    BOUND: tl.constexpr,
     HEADS: tl.constexpr,
     BRANCHES: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Write the minima of every step of one sequence.
+    """Write the minima of every step but the first of one sequence.
 
     Args:
-        inputs: Sequences, (B, steps * VECTOR), float32.
-        values: Weights of every state, (HEADS * BRANCHES, VECTOR), float32.
-        ends: Upper bits of the first state, (B,), int64; read if BOUND.
-        costs: Room for two rows of costs a program, (B, 2, HEADS * BRANCHES), float32.
-        minima: (steps, B, HEADS), float32, written.
-        steps: Number of steps.
+        inputs: Sequences, (B, (MOVES + 1) * VECTOR), float32.
+        values: Weights of every state, (VECTOR, HEADS * BRANCHES), float16 or float32.
+        minima: (MOVES + 1, B, HEADS), float32; the first step's are given.
+        MOVES: Number of steps less one.
         VECTOR: Weights of a step.
-        BOUND: Whether the first state's upper bits are given.
         HEADS: Number of values of the bits that neighbours share.
-        BRANCHES: Successors of a state.
-        BLOCK: Heads at once.
+        BRANCHES: Successors, and predecessors, of a state.
+        BLOCK: Heads at once, a multiple of BRANCHES.
     """
     row = tl.program_id(0).to(tl.int64)
     count = tl.num_programs(0).to(tl.int64)
     states: tl.constexpr = HEADS * BRANCHES
-    mine = costs + row * 2 * states
-    branch = tl.arange(0, BRANCHES)
-    for step in range(steps):
-        old = mine + (step % 2) * states
-        new = mine + ((step + 1) % 2) * states
+    # Heads that differ in their newest bits alone have the same predecessors' heads.
+    group = tl.arange(0, BLOCK // BRANCHES)
+    newest = tl.arange(0, BRANCHES)
+    for step in range(MOVES):
+        old = minima + (step * count + row) * HEADS
+        new = minima + ((step + 1) * count + row) * HEADS
         for start in range(0, HEADS, BLOCK):
-            head = start + tl.arange(0, BLOCK)
-            if step == 0:
-                best = tl.zeros((BLOCK,), tl.float32)
-                if BOUND:
-                    best = tl.where(head == tl.load(ends + row), 0.0, float("inf"))
-            else:
-                best = tl.min(tl.load(old + branch[:, None] * HEADS + head[None, :]), 0)
-            tl.store(minima + (step * count + row) * HEADS + head, best)
-            state = head[:, None] * BRANCHES + branch[None, :]
-            error = tl.zeros((BLOCK, BRANCHES), tl.float32)
-            for i in tl.static_range(VECTOR):
-                value = tl.load(values + state * VECTOR + i)
-                number = tl.load(inputs + (row * steps + step) * VECTOR + i)
-                error += value * value - 2 * number * value
-            tl.store(new + state, best[:, None] + error)
+            head = start + group[:, None] * BRANCHES + newest[None, :]
+            best = tl.full((BLOCK // BRANCHES, BRANCHES), float("inf"), tl.float32)
+            for branch in tl.static_range(BRANCHES):
+                cost = tl.load(old + branch * (HEADS // BRANCHES) + start // BRANCHES + group)[:, None]
+                for i in tl.static_range(VECTOR):
+                    number = tl.load(inputs + (row * (MOVES + 1) + step) * VECTOR + i)
+                    value = tl.load(values + i * states + branch * HEADS + head).to(tl.float32)
+                    cost = cost + value * (value - 2 * number)
+                best = tl.minimum(best, cost)
+            tl.store(new + head, best)
         tl.debug_barrier()
 
 
@@ -79,22 +71,22 @@ def _backward(
     minima,
     heads,
     found,
-    steps,
-    left,
+    STEPS: tl.constexpr,
+    LEFT: tl.constexpr,
     VECTOR: tl.constexpr,
     HEADS: tl.constexpr,
     BRANCHES: tl.constexpr,
 ) -> None:
-    """Follow the minima of one sequence from step `left` - 1 to the first.
+    """Follow the minima of one sequence from step `LEFT` - 1 to the first.
 
     Args:
-        inputs: Sequences, (B, steps * VECTOR), float32.
+        inputs: Sequences, (B, STEPS * VECTOR), float32.
         values: Weights of every state, (HEADS * BRANCHES, VECTOR), float32.
-        minima: (steps, B, HEADS), float32.
-        heads: Lower bits of state `left` - 1, (B,), int64.
-        found: States, (B, steps), int32, written.
-        steps: Number of steps.
-        left: Number of steps to find.
+        minima: (STEPS, B, HEADS), float32.
+        heads: Lower bits of state `LEFT` - 1, (B,), int64.
+        found: States, (B, STEPS), int32, written.
+        STEPS: Number of steps.
+        LEFT: Number of steps to find.
         VECTOR: Weights of a step.
         HEADS: Number of values of the bits that neighbours share.
         BRANCHES: Successors of a state.
@@ -103,25 +95,36 @@ def _backward(
     count = tl.num_programs(0).to(tl.int64)
     branch = tl.arange(0, BRANCHES)
     head = tl.load(heads + row).to(tl.int32)
-    for i in range(left):
-        step = left - 1 - i
+    for i in range(LEFT):
+        step = LEFT - 1 - i
         state = branch * HEADS + head
         cost = tl.load(minima + (step * count + row) * HEADS + state // BRANCHES)
         for v in tl.static_range(VECTOR):
             value = tl.load(values + state * VECTOR + v)
-            number = tl.load(inputs + (row * steps + step) * VECTOR + v)
+            number = tl.load(inputs + (row * STEPS + step) * VECTOR + v)
             cost += value * value - 2 * number * value
         best = tl.argmin(cost, 0).to(tl.int32) * HEADS + head
-        tl.store(found + row * steps + step, best)
+        tl.store(found + row * STEPS + step, best)
         head = best // BRANCHES
 
 
-def best_walks(trellis: Trellis, values: Tensor, sequences: Tensor, ends: Tensor | None) -> Tensor:
+def state_table(values: Tensor) -> Tensor:
+    """Return the weights of every state as `best_walks` reads them: shape (V, 2^L), float16 where that is exact.
+
+    Args:
+        values: Shape (2^L, V), float32.
+    """
+    narrow = values.half()
+    return (narrow if torch.equal(narrow.float(), values) else values).T.contiguous()
+
+
+def best_walks(trellis: Trellis, values: Tensor, table: Tensor, sequences: Tensor, ends: Tensor | None) -> Tensor:
     """Return the walk with the least squared error to each sequence, as `Search.best_walks` does.
 
     Args:
         trellis: The trellis.
         values: Weights of every state, shape (2^L, V), float32.
+        table: The same from `state_table`.
         sequences: Shape (B, T), float32.
         ends: Upper L - k bits of the first state and lower ones of the last, shape (B,), int64; None leaves them free.
 
@@ -131,12 +134,13 @@ def best_walks(trellis: Trellis, values: Tensor, sequences: Tensor, ends: Tensor
     count, steps, device = len(sequences), sequences.shape[1] // trellis.vector, sequences.device
     inputs, values = sequences.float().contiguous(), values.contiguous()
     minima = torch.empty(steps, count, trellis.heads, device=device)
-    costs = torch.empty(count, 2, trellis.states, device=device)
+    minima[0] = 0.0 if ends is None else torch.inf
+    if ends is not None:
+        minima[0].scatter_(1, ends[:, None], 0.0)
     found = torch.empty(count, steps, dtype=torch.int32, device=device)
     sizes = {"VECTOR": trellis.vector, "HEADS": trellis.heads, "BRANCHES": trellis.branches}
-    chosen = {"BOUND": ends is not None, "BLOCK": min(trellis.heads, max(WIDTH // trellis.branches, 1))}
-    unused = found if ends is None else ends
-    _forward[(count,)](inputs, values, unused, costs, minima, steps, num_warps=8, num_stages=1, **sizes, **chosen)
+    block = min(trellis.heads, HEADS_AT_ONCE)
+    _forward[(count,)](inputs, table, minima, steps - 1, BLOCK=block, num_warps=WARPS, num_stages=1, **sizes)
     heads, left = ends, steps
     if heads is None:
         errors = values.square().sum(1) - 2 * inputs[:, -trellis.vector :] @ values.T

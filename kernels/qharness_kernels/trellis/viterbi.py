@@ -18,7 +18,7 @@ from torch import Tensor
 from qharness_kernels.trellis.shape import Trellis
 
 CONTIGUOUS_BITS = 6
-CPU_STATES, DEVICE_STATES = 1 << 19, 1 << 24
+CPU_STATES, DEVICE_STATES = 1 << 19, 1 << 25
 
 
 def has_triton(device: torch.device) -> bool:
@@ -43,6 +43,8 @@ class Search:
             table.reshape(-1, 1 << (length - new), 1 << new).transpose(1, 2).reshape(-1, 1 << length).contiguous()
             for new in range(shift, (self.phases + 1) * shift, shift)
         ]
+
+        self._device_table: Tensor | None = None
 
         # Where in the minima of each phase the heads lie.
         heads, width = torch.arange(trellis.heads, device=values.device), length - shift
@@ -75,9 +77,11 @@ class Search:
         return torch.cat(parts) if parts else torch.empty(0, 0, dtype=torch.int32)
 
     def _walk_on_device(self, sequences: Tensor, ends: Tensor | None) -> Tensor:
-        from qharness_kernels.trellis.triton import best_walks
+        from qharness_kernels.trellis.triton import best_walks, state_table
 
-        return best_walks(self.trellis, self.values, sequences, ends)
+        if self._device_table is None:
+            self._device_table = state_table(self.values)
+        return best_walks(self.trellis, self.values, self._device_table, sequences, ends)
 
     def _walk(self, sequences: Tensor, ends: Tensor | None) -> Tensor:
         trellis, device = self.trellis, sequences.device

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from qharness.errors import MissingTransform
+from qharness.serving.base import REFERENCE, Use
 from qharness.transforms.contract import MapSpec, TransformEntry
 from qharness.transforms.fingerprint import fingerprint
 from qharness.transforms.hadamard import WeightedSum, star_of
 from qharness.transforms.sites import attach_at_site
 from qharness_butterfly.butterfly import Butterfly
 from qharness_kernels.butterfly import butterfly_dense, butterfly_split
+from qharness_kernels.butterfly.layout import prepare, refusal
+from qharness_kernels.registry import choose
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -90,9 +94,25 @@ class Map:
     def __init__(self, butterfly: Butterfly, size: int) -> None:
         self.butterfly, self.size = butterfly, size
         self._kept: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+        self._kernel: Callable[[Tensor], Tensor] | None = None
+
+    def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
+        """Choose what applies the map to inputs of a type on a device, and prepare its parameters.
+
+        Raises:
+            KernelUnavailable: `triton` was asked for and no kernel can serve.
+        """
+        implementation, reason = choose(KIND, device, switch, refusal(self.size, dtype))
+        self._kernel = None
+        if implementation.name != REFERENCE:
+            prepared = prepare(self.butterfly.angles, self.butterfly.skew, self.size, device)
+            self._kernel = partial(implementation.load().butterfly_transform, prepared=prepared)
+        return Use(KIND, implementation.name, reason)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply the map to the last dimension of x."""
+        if self._kernel is not None:
+            return self._kernel(x)
         if self.size > DENSE_SIZE:
             if self.butterfly.angles.device != x.device:
                 self.butterfly = Butterfly(self.butterfly.angles.to(x.device), self.butterfly.skew.to(x.device))

@@ -12,7 +12,7 @@ from torch import Tensor
 from qharness.artifacts.public import section_of
 from qharness.errors import CorruptArtifact, UnsupportedArchitecture
 from qharness.models.dense import load_dense
-from qharness_kernels.hadamard.public import public_hadamard
+from qharness.quantization.incoherence import Rht, restore_weight
 from qharness_kernels.trellis import Trellis
 from qharness_qtip.linear import TrellisLinear
 from qharness_qtip.public import from_public, has_kernel_layout
@@ -84,7 +84,6 @@ def public_weight(tensors: Mapping[str, Tensor], params: Mapping[str, Any], name
     order = "fragment" if moved else "rows"
     layer = TrellisLinear(payload, torch.ones(1), trellis, CODES[mode], tensors.get("tlut"), order, None)
     try:
-        weight = public_hadamard(public_hadamard(layer.dequantize()).mul_(left).T.contiguous()).T
+        return restore_weight(layer.dequantize(), Rht(left, family="public"), Rht(right, family="public"))
     except ValueError as error:
         raise CorruptArtifact(f"'{name}': {error}") from error
-    return weight * right[:, None]

@@ -35,6 +35,7 @@ class Options(IncoherenceOptions):
     whole_table_rate: float = option(1e-5, "Its learning rate of the tables of hyb; 0 keeps them.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.bits not in (2, 3, 4):
             raise ValueError(f"bits is 2, 3 or 4, not {self.bits}")
         if self.L and not 2 * self.bits * self.vector <= self.L <= STATE_BITS:

@@ -15,7 +15,7 @@ import qharness_demo
 from qharness.errors import CorruptArtifact, UnsupportedArchitecture, UsageError
 from qharness.host import Host
 from qharness.models.loaded import LoadRequest
-from qharness_kernels.hadamard.public import public_hadamard
+from qharness_kernels.hadamard import hadamard_dense
 from qharness_kernels.trellis import Trellis, gaussian_table
 from qharness_qtip import claims
 from qharness_qtip.linear import TrellisLinear
@@ -66,7 +66,7 @@ def _linear(rows, columns, mode, seed):
     code, vector, order = ("hyb", 2, "fragment") if moved else (mode, 1, "rows")
     points = TrellisLinear(payload, torch.ones(1), Trellis(16, 2, vector), code, table, order, None).dequantize()
     # H_m X H_n^T through the dense matrices.
-    outer, inner = (public_hadamard(torch.eye(size)).T for size in (rows, columns))
+    outer, inner = (hadamard_dense(size, family="public").T.float() for size in (rows, columns))
     weight = right[:, None] * (outer @ points @ inner.T) * left
     own = {"trellis": to_public(payload, moved=moved), "SU": left, "SV": right, "rcp": torch.tensor(0)}
     return own | ({"tlut": table} if moved else {}), weight

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from qharness import hookimpl
 from qharness.artifacts.public import section_of
 from qharness.declare import calling, imported
-from qharness.records import LoaderRecord, QuantizerRecord
+from qharness.records import ExporterRecord, LoaderRecord, QuantizerRecord
 from qharness_quip_sharp.options import Options
 
 
@@ -25,6 +25,17 @@ def qharness_loaders() -> Iterable[LoaderRecord]:
         claims,
         calling("qharness_quip_sharp.loading:load_public"),
         priority=10,
+    )
+
+
+@hookimpl
+def qharness_exporters() -> Iterable[ExporterRecord]:
+    """Offer the public layout of QuIP#."""
+    yield ExporterRecord(
+        "quip",
+        "Public QuIP# checkpoint (quip_params)",
+        ("quip_sharp",),
+        calling("qharness_quip_sharp.exporting:write_public"),
     )
 
 

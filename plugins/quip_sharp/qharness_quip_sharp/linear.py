@@ -15,6 +15,14 @@ from qharness_quip_sharp.codes import LatticeCode
 RESIDUAL_TYPE = {3: torch.uint8, 4: torch.int16}
 
 
+def stored(indices: Tensor, scales: Tensor, bits: int) -> dict[str, Tensor]:
+    """Return code words, as `LatticeCode` encodes them, and scales as a layer stores them."""
+    found = {"codes": indices[..., 0].contiguous(), "scales": scales.half()}
+    if bits > 2:
+        found["residual"] = indices[..., 1].to(RESIDUAL_TYPE[bits]).contiguous()
+    return found
+
+
 class LatticeLinear(QuantizedLinear):
     """y = x W^T + b, W[i, 8 j : 8 j + 8] = scales[i] * point(codes[i, j]), between the transforms `rht`.
 
@@ -30,27 +38,39 @@ class LatticeLinear(QuantizedLinear):
     """
 
     def __init__(self, indices: Tensor, scales: Tensor, bits: int, in_features: int, bias: Tensor | None) -> None:
-        stored = {"codes": indices[..., 0].contiguous(), "scales": scales.half()}
-        if bits > 2:
-            stored["residual"] = indices[..., 1].to(RESIDUAL_TYPE[bits]).contiguous()
-        if bias is not None:
-            stored["bias"] = bias.detach().clone()
-        self._fill(stored, bits, in_features)
+        own = {} if bias is None else {"bias": bias.detach().clone()}
+        self._fill(stored(indices, scales, bits) | own, bits, in_features)
 
-    def _fill(self, stored: Mapping[str, Tensor], bits: int, in_features: int) -> None:
+    def _fill(self, tensors: Mapping[str, Tensor], bits: int, in_features: int) -> None:
         super().__init__()
-        self.bits, self.in_features, self.out_features = bits, in_features, len(stored["codes"])
+        self.bits, self.in_features, self.out_features = bits, in_features, len(tensors["codes"])
         for name in ("codes", "residual", "scales", "bias"):
-            if name in stored:
-                self.register_buffer(name, stored[name])
-        self.bias = stored.get("bias")
+            if name in tensors:
+                self.register_buffer(name, tensors[name])
+        self.bias = tensors.get("bias")
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> Self:
-        """Rebuild the layer.
+        """Rebuild the layer, as a `FusedLinear` where `spec` says that it is one of a stack.
 
         Raises:
             CorruptArtifact: A tensor is missing or has another shape or type than the numbers in `spec` ask for.
+        """
+        if "fused" in spec:
+            from qharness_quip_sharp.fused import FusedLinear
+
+            return FusedLinear.from_tensors(tensors, spec)  # type: ignore[return-value]
+        cls.check(tensors, spec)
+        self = cls.__new__(cls)
+        self._fill(tensors, spec["bits"], spec["in_features"])
+        return self
+
+    @staticmethod
+    def check(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> None:
+        """Check code words and scales.
+
+        Raises:
+            CorruptArtifact: One is missing or has another shape or type than the numbers in `spec` ask for.
         """
         rows, columns, bits = spec["out_features"], spec["in_features"], spec["bits"]
         words = (rows, -(-columns // 8))
@@ -61,9 +81,6 @@ class LatticeLinear(QuantizedLinear):
             found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else None
             if found != expected:
                 raise CorruptArtifact(f"Tensor '{name}' of a lattice layer should be {expected}, found {found}.")
-        self = cls.__new__(cls)
-        self._fill(tensors, bits, columns)
-        return self
 
     def spec(self) -> dict[str, Any]:
         """Return the sizes, the bits, and the number of scales."""

@@ -19,6 +19,11 @@ class Options(IncoherenceOptions):
     iterations: int = option(10, "Passes of coordinate descent after BlockLDLQ.")
     row_scales: bool = option(True, "A scale per output, refitted by least squares; else one per matrix.")
 
+    fused: bool = option(
+        False, "Round q, k, v and up, gate as one matrix each, with one Hadamard across it, as the public layout does."
+    )
+
     def __post_init__(self) -> None:
         if self.bits not in (2, 3, 4):
             raise ValueError(f"bits is 2, 3 or 4, not {self.bits}")
+        super().__post_init__()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from qharness.errors import CorruptArtifact
-from qharness_kernels.hadamard.public import public_hadamard
+from qharness.quantization.incoherence import Rht, restore_weight
 from qharness_quip_sharp.codes import LatticeCode
 
 CODEBOOKS = {7: 2, 17: 4, 18: 3}
@@ -43,9 +43,47 @@ def unpack_e8p(plane: Tensor) -> Tensor:
     return (codes - ((codes >> 15) << 16)).to(torch.int16)
 
 
+def pack_e8p(codes: Tensor) -> Tensor:
+    """Return the E8P plane of code words of shape (m, n / 8), int16; the inverse of `unpack_e8p`.
+
+    Raises:
+        ValueError: m is no multiple of 16, or n none of 64.
+    """
+    rows, words = codes.shape
+    if rows % 16 or words % 8:
+        raise ValueError(
+            f"the public layout needs rows of whole 16s and columns of whole 64s, not {rows} x {words * 8}"
+        )
+    squares = (codes.long() & 0xFFFF).view(rows // 2, 2, words // 2, 2).permute(0, 2, 3, 1).flatten(2)
+    plane = torch.zeros(squares.shape[:2], dtype=torch.int64, device=codes.device)
+    for place in range(4):
+        plane |= (squares[..., place] >> 8) << (8 * place)
+        for bit in range(8):
+            plane |= ((squares[..., place] >> bit) & 1) << (32 + 4 * bit + place)
+    return plane.view(rows // 16, 8, words // 8, 4).transpose(1, 2).reshape(rows, words // 4)
+
+
 def unpack_e8(plane: Tensor) -> Tensor:
     """Return the code words of an E8 plane of shape (m, n / 64), int64: shape (m, n / 8), int16."""
     return torch.stack([(plane >> (8 * place)) & 255 for place in range(8)], -1).flatten(1).to(torch.int16)
+
+
+def pack_e8(codes: Tensor) -> Tensor:
+    """Return the E8 plane of code words of shape (m, n / 8); the inverse of `unpack_e8`."""
+    places = 8 * torch.arange(8, device=codes.device)
+    return ((codes.long() & 255).unflatten(1, (-1, 8)) << places).sum(-1)
+
+
+def pack_indices(indices: Tensor, bits: int) -> Tensor:
+    """Return `Qidxs` of code words of shape (m, n / 8, 1 or 2); the inverse of `public_indices`.
+
+    Raises:
+        ValueError: m is no multiple of 16, or n none of 64.
+    """
+    planes = [pack_e8p(indices[..., 0])]
+    if bits > 2:
+        planes.append((pack_e8p if bits == 4 else pack_e8)(indices[..., 1]))
+    return torch.cat(planes, 1)
 
 
 def public_indices(packed: Tensor, bits: int) -> Tensor:
@@ -77,7 +115,8 @@ def public_weight(tensors: Mapping[str, Tensor], name: str, residual_scale: floa
     bits = CODEBOOKS.get(number)
     if bits is None:
         raise CorruptArtifact(f"'{name}' has codebook {number}; known are {sorted(CODEBOOKS)}.")
-    left, right, packed = tensors["SU"].float(), tensors["SV"].float(), tensors["Qidxs"]
+    left, packed = tensors["SU"].float(), tensors["Qidxs"]
+    right = tensors["SV"].float() * tensors.get("Wscale", torch.ones(())).float()
     if tuple(packed.shape) != (len(right), len(left) * bits // 64) or len(right) % 16 or len(left) % 64:
         raise CorruptArtifact(
             f"'{name}' has Qidxs of shape {tuple(packed.shape)} for {len(right)} x {len(left)} weights of {bits} bits."
@@ -85,7 +124,6 @@ def public_weight(tensors: Mapping[str, Tensor], name: str, residual_scale: floa
     code = LatticeCode(bits, residual_scale if residual_scale > 0 else None)
     points = code.decode(public_indices(packed, bits)).flatten(1)
     try:
-        weight = public_hadamard(public_hadamard(points).mul_(left).T.contiguous()).T
+        return restore_weight(points, Rht(left, family="public"), Rht(right, family="public"))
     except ValueError as error:
         raise CorruptArtifact(f"'{name}': {error}") from error
-    return weight * (right * tensors.get("Wscale", torch.ones(())).float())[:, None]

@@ -69,7 +69,7 @@ def _problem(rows=64, columns=192, seed=0):
 
 def _loss(weight, hessian, **options):
     quantizer = QuipSharp(Options(**options))
-    indices, scales = quantizer.round(weight, hessian)
+    [(indices, scales)] = quantizer.round([weight], hessian)
     layer = LatticeLinear(indices, scales, quantizer.options.bits, weight.shape[1], None)
     return proxy_loss(weight, layer.dequantize(), hessian)
 

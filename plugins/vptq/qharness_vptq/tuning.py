@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from qharness.distillation.slots import Slot, parameter_slot
+from qharness.distillation.slots import Slot, buffer_slot, parameter_slot
 from qharness_vptq.linear import VptqLinear
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedModel
 
     from qharness.models.architecture import Architecture
@@ -63,14 +63,5 @@ def _codebooks(modules: Mapping[str, nn.Module], rate: float) -> list[Slot]:
         for name in TRAINED:
             if name in linear.tensors():
                 sharing = [other for other in linears.values() if other.shared.get(name) == owner]
-                slots.append(_slot([linear, *sharing], name, rate, f"{owner}.{name}"))
+                slots.append(buffer_slot(linear, name, rate, f"{owner}.{name}", sharing=sharing))
     return slots
-
-
-def _slot(linears: Sequence[VptqLinear], name: str, rate: float, label: str) -> Slot:
-    def write(tensor: Tensor) -> None:
-        for linear in linears:
-            linear._buffers[name] = tensor
-            linear.cache_weight(not tensor.requires_grad)
-
-    return Slot(label, lambda: linears[0].get_buffer(name), write, rate)

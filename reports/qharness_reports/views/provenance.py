@@ -36,6 +36,18 @@ class FailureRow:
     reason: str
 
 
+@dataclass(frozen=True)
+class KernelLine:
+    """What served alike modules of a configuration."""
+
+    label: str
+    part: str
+    modules: str
+    count: int
+    kernel: str
+    reason: str
+
+
 def headings(comparison: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:
     """Return the title of the report and the facts of its first line."""
     run = comparison.get("run", {})
@@ -90,4 +102,20 @@ def failure_rows(comparison: Mapping[str, Any]) -> list[FailureRow]:
     return [
         FailureRow(labels.get(row["config"], row["config"]), row["evaluator"], row["task"], row["reason"])
         for row in comparison.get("failures", ())
+    ]
+
+
+def kernel_rows(comparison: Mapping[str, Any]) -> list[KernelLine]:
+    """Return what served the modules, with the labels of their configurations."""
+    labels = {config.id: config.label for config in configurations(comparison)}
+    return [
+        KernelLine(
+            label=labels.get(row["config"], row["config"]),
+            part=row["part"],
+            modules=row["modules"],
+            count=row["count"],
+            kernel=f"{row['kernel']} {row['op']}".strip(),
+            reason=row["reason"],
+        )
+        for row in comparison.get("kernels", ())
     ]

@@ -82,6 +82,9 @@ def test_randomized_hadamards_biases_and_r3_fold_into_a_plain_model(make, write,
     with torch.no_grad():
         expected = load_model(LoadRequest(str(artifact), host)).model(ids).logits
     agree(alone(export_artifact("fp16", artifact, tmp_path / "plain", host), ids), expected)
+    exact = alone(export_artifact("fp32", artifact, tmp_path / "exact", host), ids)
+    assert torch.equal(exact.topk(5).indices, expected.topk(5).indices)
+    torch.testing.assert_close(exact, expected, rtol=1e-4, atol=1e-4 * float(expected.std()))
 
 
 def test_r4_folds_into_a_plain_model(make, write, host, ids, tmp_path):

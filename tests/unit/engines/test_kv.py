@@ -21,9 +21,9 @@ def silent(done, total):
 def make(model, tokenizer):
     from qharness.models.loaded import LoadedModel
 
-    def make(bits, prefill="invisible", budgets=None):
-        loaded = LoadedModel(model, tokenizer, "small", "digest", torch.float32)
-        return HfEngine(loaded, EngineRequest("small", None, kv_bits=bits, kv_prefill=prefill), budgets)
+    def make(bits, prefill="invisible", budgets=None, cache=None, ablated=()):
+        loaded = LoadedModel(model, tokenizer, "small", "digest", torch.float32, ablated=ablated)
+        return HfEngine(loaded, EngineRequest("small", None, kv_bits=bits, kv_prefill=prefill, cache=cache), budgets)
 
     return make
 
@@ -138,3 +138,25 @@ def test_the_first_token_of_a_text_is_the_exact_models_in_invisible(make):
 def test_caches_of_different_kinds_do_not_share_answers(make):
     kinds = [make(bits, prefill).identity for bits in (16, 8, 4, 2) for prefill in ("visible", "invisible")]
     assert len({str(sorted(identity.items())) for identity in kinds}) == 7
+
+
+def test_prefill_answers_are_shared_with_the_exact_cache_where_prefill_cannot_see_it(make, count_passes, tmp_path):
+    expected = scores(make(16, cache=tmp_path))
+    for bits, ablated in ((8, ()), (2, ()), (2, ("r3",))):
+        engine = make(bits, cache=tmp_path, ablated=ablated)
+        calls = count_passes(engine)
+        assert torch.equal(scores(engine), expected) and calls == []
+        scores(engine, "decode_loglikelihood")
+        assert calls
+        assert engine.identity["kv_bits"] == bits and engine.identity["ablation"] == list(ablated)
+
+
+@pytest.mark.parametrize(
+    "other", [{"prefill": "visible"}, {"ablated": ("r4@layers=1",)}, {"ablated": ("r3:q_post_rope",)}]
+)
+def test_prefill_answers_are_not_shared_where_something_differs(make, count_passes, tmp_path, other):
+    scores(make(16, cache=tmp_path))
+    engine = make(2, cache=tmp_path, **other)
+    calls = count_passes(engine)
+    scores(engine)
+    assert calls

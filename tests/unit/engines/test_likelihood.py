@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from qharness.engines.base import GenerationRequest, LikelihoodRequest
+from qharness.engines.heads import Prompt
 from qharness.engines.hf import Budgets
 from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.errors import UsageError
@@ -120,7 +121,7 @@ def test_remembered_prompts_cost_no_pass_and_change_no_bit(make_engine, count_pa
     engine = make_engine()
     calls = count_passes(engine)
     engine.loglikelihood(requests, silent)
-    assert [tuple(shape) for shape in calls] == [(1, length) for length in (41, 40, 39, 38, 37)]
+    assert [tuple(shape) for shape in calls] == [(1, length) for length in (36, 5, 4, 3, 2, 1)]
     calls.clear()
     assert engine.generate(prompts, silent) == written
     together = engine.decode_loglikelihood(requests, silent)
@@ -131,9 +132,9 @@ def test_remembered_prompts_cost_no_pass_and_change_no_bit(make_engine, count_pa
 def test_memory_of_prompts_is_bounded(engine) -> None:
     from qharness.engines.prefill import RememberingPrefill
 
-    size = RememberingPrefill(engine._forward, 1 << 30).of((3,) * 20).size
+    size = RememberingPrefill(engine._forward, 1 << 30).of(Prompt((3,) * 20)).size
     prefill = RememberingPrefill(engine._forward, 2 * size)
     with torch.inference_mode():
-        states = {token: prefill.of((token,) * 20).state for token in (3, 4, 5, 4)}
-        assert list(prefill._kept) == [(5,) * 20, (4,) * 20]
-        assert torch.equal(prefill.of((3,) * 20).state, states[3])
+        states = {token: prefill.of(Prompt((token,) * 20)).state for token in (3, 4, 5, 4)}
+        assert [prompt.tokens for prompt in prefill._kept] == [(5,) * 20, (4,) * 20]
+        assert torch.equal(prefill.of(Prompt((3,) * 20)).state, states[3])

@@ -44,8 +44,9 @@ def test_likelihoods_of_strings_equal_stock(lms) -> None:
 
 def test_prompts_are_tokenised_as_stock_does(lms) -> None:
     ours, stock = lms
-    for text in ("Ala ma kota", "<s>Ala", " Ala\n", "żółw"):
-        assert list(ours.encode_prompt(text)) == stock.tok_batch_encode([text])[0][0].tolist()
+    texts = ("Ala ma kota", "<s>Ala", " Ala\n", "żółw")
+    for text, tokens in zip(texts, ours.encode_prompts(texts), strict=True):
+        assert list(tokens) == stock.tok_batch_encode([text])[0][0].tolist()
 
 
 def test_rolling_likelihood_equals_stock(lms) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from qharness.errors import UsageError
 from qharness.jobs.configurations import ArtifactSpec, Built, artifact_specs, configurations
-from qharness.jobs.matrix import Subject, drafts, selected
+from qharness.jobs.matrix import Subject, drafts, rows_of, selected
 from qharness.jobs.plan import RunPlan
 from qharness.results.matrix import MatrixLine, matrix_finding
 from qharness.transforms.contract import hadamard_entry
@@ -98,3 +98,12 @@ def test_the_finding_names_the_rows_or_says_that_there_are_none():
     lines = [MatrixLine("F", "", "f", "uniform_damage", {}), MatrixLine("I2", "", "i", "dissociated", {})]
     assert matrix_finding(lines) == "Multiple choice survives while generation does not in row I2."
     assert matrix_finding(lines[:1]).startswith("In no row and at no dose")
+
+
+def test_the_dose_rows_alone_take_fewer_documents():
+    chosen = drafts(Subject(OWN, [R4], 10))
+    models = {row.artifact: Built(row.artifact, row.artifact.plugin, "digest", (R4,)) for row in chosen}
+    limits = {row.name: row.configuration.limit for row in rows_of(chosen, models, 30)}
+    assert {name.split()[0] for name, limit in limits.items() if limit == 30} == {"dose"}
+    assert {limit for name, limit in limits.items() if not name.startswith("dose")} == {None}
+    assert {row.configuration.limit for row in rows_of(chosen, models)} == {None}

@@ -13,6 +13,7 @@ from qharness.errors import MissingTransform, UsageError
 from qharness.host import Host
 from qharness.models.architecture import architecture_of
 from qharness.quantization.incoherence import (
+    Hadamards,
     Rht,
     hadamard_block,
     process_hessian,
@@ -87,7 +88,7 @@ def test_the_layer_output_and_its_error_are_kept():
 def test_the_processed_model_computes_the_same(host, hidden, intermediate, block):
     model = _model(hidden, intermediate)
     plain = _logits(model)
-    prepared = process_model(model, architecture_of(model.config), 0, block=block)
+    prepared = process_model(model, architecture_of(model.config), 0, hadamards=Hadamards(block))
     assert (_logits(model) - plain).abs().max() > 0.1
     entries = [TransformEntry.from_json(entry.to_json()) for entry in prepared.transforms]
     outcome = attach_transforms(model, entries, prepared.tensors, host)

@@ -11,7 +11,7 @@ from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import Rounded, proxy_loss, round_with_feedback
 from qharness.rounding.grid import GridCode, GridSpec, Scales
 from qharness.rounding.refit import refit_rows
-from qharness.rounding.scale import search_scale
+from qharness.rounding.scale import search_scales
 
 
 def _problem(rows=32, columns=96, seed=0):
@@ -79,7 +79,7 @@ def test_descent_refuses_scales_that_move():
 
 def test_the_scale_found_is_the_best_of_a_dense_scan():
     weight, hessian = _problem(rows=64)
-    found = search_scale(weight, hessian, Ternary(), start=1.0, rows=64)
+    [found] = search_scales([weight], hessian, Ternary(), starts=[1.0], rows=64)
 
     def loss(scale):
         return proxy_loss(weight, scale * round_with_feedback(weight / scale, hessian, Ternary()).weight, hessian)
