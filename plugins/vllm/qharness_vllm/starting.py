@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qharness.errors import PluginError, QharnessError, UsageError
+from qharness.models.architecture import head_dim_of
+from qharness.models.hub import torch_dtype
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig
     from vllm import LLM
 
@@ -27,9 +30,8 @@ ABSENT = (
     "The engine vllm needs vLLM, which is not installed; on a machine with a GPU run `pip install vllm`, "
     "without one run `make vllm` in the repository of qharness."
 )
-SEQUENCES = 2
-"""Sequences of the model's maximum length that the key-value cache holds at least."""
-LEAST_CACHE = 1 << 30
+CACHED_TOKENS = 1 << 15
+"""Tokens that the key-value cache holds at least; it holds one sequence of the model's maximum length in any case."""
 
 
 def check_installed() -> None:
@@ -99,6 +101,8 @@ def start(
 
     from qharness_vllm.forcing import ForcedTokens
 
+    named = torch_dtype(dtype)
+    kind = named if isinstance(named, torch.dtype) else config.dtype or torch.float32
     threads = torch.set_num_threads
     options = {
         "model": str(folder),
@@ -106,7 +110,7 @@ def start(
         "dtype": dtype,
         "max_model_len": length + 1,
         "kv_cache_dtype": cache,
-        "kv_cache_memory_bytes": cache_bytes(config, length, device),
+        "kv_cache_memory_bytes": cache_bytes(config, length, kind, device),
         "enforce_eager": True,
         "enable_prefix_caching": True,
         "generation_config": "vllm",
@@ -120,26 +124,34 @@ def start(
     except QharnessError:
         raise
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
         raise PluginError(
-            f"vLLM {vllm.__version__} cannot run {folder}: {reason}; evaluate it with --engine hf, or export the "
-            "artifact with `qharness export --format fp16`."
+            f"vLLM {vllm.__version__} cannot run {folder}: {reason_of(error)}; evaluate it with --engine hf, or export "
+            "the artifact with `qharness export --format fp16`."
         ) from error
     finally:
         # vLLM replaces it by a function that does nothing, for the whole process.
         torch.set_num_threads = threads
 
 
-def cache_bytes(config: PretrainedConfig, length: int, device: str) -> int:
-    """Return the size of the key-value cache in bytes.
+def reason_of(error: Exception) -> str:
+    """Return the line of an error that says what is wrong; pydantic puts a title before it and its input behind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    found = next((line for line in lines if line.startswith("Value error, ")), lines[0])
+    return found.removeprefix("Value error, ").partition(" [type=")[0].rstrip(".")
 
-    On a GPU it is half of the free memory; on a CPU 1 GiB, or what two sequences of the model's length take.
+
+def cache_bytes(config: PretrainedConfig, length: int, dtype: torch.dtype, device: str) -> int:
+    """Return the size of the key-value cache in bytes; on a GPU at least half of the free memory.
+
+    Args:
+        config: Configuration of the model.
+        length: Positions the model has.
+        dtype: Type of the activations, and of an unquantized cache.
+        device: `cpu` or `cuda`.
     """
     import torch
 
-    from qharness.models.architecture import head_dim_of
-
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    token = 2 * config.num_hidden_layers * heads * head_dim_of(config) * torch.finfo(torch.float32).bits // 8
-    least = max(LEAST_CACHE, SEQUENCES * (length + 1) * token)
-    return least if device == "cpu" else max(least, torch.cuda.mem_get_info()[0] // 2)
+    token = 2 * config.num_hidden_layers * heads * head_dim_of(config) * dtype.itemsize
+    least = max(length + 1, CACHED_TOKENS) * token
+    return int(least if device == "cpu" else max(least, torch.cuda.mem_get_info()[0] // 2))

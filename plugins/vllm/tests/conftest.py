@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 
 import pytest
 
@@ -15,6 +16,7 @@ SETTINGS = {
     "spinquant": ("--set", "spinquant.learn=false", "--set", "spinquant.clip_steps=4"),
     "quip_sharp": ("--set", "quip_sharp.iterations=0"),
 }
+KEPT = 3
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +38,17 @@ def artifacts(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def engines():
-    """Return the engine of a name for a reference, made once."""
-    made = {}
+    """Return the engine of a name for a reference; the latest few are kept."""
+    made = OrderedDict()
 
     def get(name, reference, **choices):
         key = (name, str(reference), *sorted(choices.items()))
         if key not in made:
             host = default_host()
+            while len(made) >= KEPT:
+                made.popitem(last=False)[1].close()
             made[key] = host.get(EngineRecord, name).create(EngineRequest(str(reference), host, **choices))
+        made.move_to_end(key)
         return made[key]
 
     yield get

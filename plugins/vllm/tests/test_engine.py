@@ -34,7 +34,7 @@ def tokens(prompts, engines):
 def likelihood_requests(tokens):
     """Single tokens after a shared context, longer continuations that share a beginning, a context of one token."""
     asked = []
-    for row in tokens[:16]:
+    for row in tokens[:6]:
         asked += [LikelihoodRequest(row[:-8], (token,)) for token in (row[-8], 5, 300)]
         asked += [LikelihoodRequest(row[:-8], row[-8:]), LikelihoodRequest(row[:-8], row[-8:-3])]
     return [*asked, LikelihoodRequest(tokens[0][:1], tokens[0][1:4])]
@@ -61,7 +61,7 @@ def test_artifact_answers_as_in_hf(method, artifacts, engines, tokens, likelihoo
     for score in ("loglikelihood", "decode_loglikelihood"):
         expected = getattr(hf, score)(likelihood_requests, silent)
         assert_same_likelihoods(getattr(vllm, score)(likelihood_requests, silent), expected)
-    asked = [GenerationRequest(row, STOPS, 24) for row in tokens]
+    asked = [GenerationRequest(row, STOPS, 12) for row in tokens]
     expected, found = hf.generate(asked, silent), vllm.generate(asked, silent)
     different = [i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b]
     assert len(different) <= 0.02 * len(asked)
@@ -98,11 +98,11 @@ def test_ablated_artifact_is_stamped_and_another_model(artifacts, engines, likel
     assert vllm.identity["ablation"] == ["r4"] and vllm.identity["transforms"] == []
     found = vllm.loglikelihood(likelihood_requests, silent)
     assert_same_likelihoods(found, hf.loglikelihood(likelihood_requests, silent))
-    whole = engines("vllm", folder).loglikelihood(likelihood_requests, silent)
+    whole = engines("hf", folder).loglikelihood(likelihood_requests, silent)
     assert sum(abs(a.logprob - b.logprob) for a, b in zip(found, whole, strict=True)) > len(found)
 
 
-@pytest.mark.parametrize("ablate", [(), ("r3:q_post_rope",), ("r3@layers=1,3",)])
+@pytest.mark.parametrize("ablate", [("r3:q_post_rope",), ("r3@layers=1,3",)])
 def test_queries_and_keys_are_rotated(ablate, artifacts, engines, likelihood_requests, tmp_path_factory):
     def always(entries):
         return [{**entry, "needed_if": None} for entry in entries]
@@ -112,7 +112,7 @@ def test_queries_and_keys_are_rotated(ablate, artifacts, engines, likelihood_req
     assert "r3" in vllm.identity["transforms"]
     found = vllm.loglikelihood(likelihood_requests, silent)
     assert_same_likelihoods(found, hf.loglikelihood(likelihood_requests, silent))
-    whole = engines("vllm", artifacts("spinquant")).loglikelihood(likelihood_requests, silent)
+    whole = engines("hf", artifacts("spinquant")).loglikelihood(likelihood_requests, silent)
     change = max(abs(a.logprob - b.logprob) for a, b in zip(found, whole, strict=True))
     assert change > 1 if ablate == ("r3:q_post_rope",) else change < NOISE
 

@@ -59,3 +59,11 @@ def test_prompt_is_cut_from_the_left():
     assert fit(request, 8).prompt == (6, 7, 8, 9)
     with pytest.raises(UsageError, match="fewer than 4 new tokens"):
         fit(request, 4)
+
+
+def test_reason_of_a_refusal_is_one_line():
+    error = ValueError(
+        "1 validation error for VllmConfig\n  Value error, bits=2 is not read [type=value_error, x]\n  More"
+    )
+    assert starting.reason_of(error) == "bits=2 is not read"
+    assert starting.reason_of(KeyError()) == "KeyError"
