@@ -18,11 +18,14 @@ from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
 from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
+from qharness.serving.base import REFERENCE
+from qharness.serving.model import check_switch
 from qharness_vllm.starting import check_device, check_installed, prepare_environment, start
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
     from vllm import LLM
+    from vllm.config import VllmConfig
 
     from qharness_vllm.serving import Served
 
@@ -41,7 +44,7 @@ class VllmEngine:
         request: What the engine was asked for.
         config: Configuration of the model.
         eos: Ids that end a text.
-        identity: Everything that can change an answer.
+        cache: vLLM's name of its key-value cache.
     """
 
     name = "vllm"
@@ -53,7 +56,7 @@ class VllmEngine:
         request: EngineRequest,
         config: PretrainedConfig,
         eos: frozenset[int],
-        identity: Mapping[str, Any],
+        cache: str,
     ) -> None:
         from qharness_vllm.session import Session
 
@@ -63,9 +66,14 @@ class VllmEngine:
         self.tokenizer: PreTrainedTokenizerBase = served.tokenizer
         self.max_length = max_length_of(config, served.tokenizer)
         self.notice = served.notice
-        self.identity = identity
+        settings = llm.llm_engine.vllm_config
+        self.kernels: Sequence[Mapping[str, Any]] = getattr(settings.quant_config, "kernels", None) or ()
+        self.identity: Mapping[str, Any] = identity_of(settings, served, request, cache)
+        by_name = {f"{row['part']} of {row['modules']}": row["kernel"] for row in self.kernels}
+        if set(by_name.values()) - {REFERENCE}:
+            self.identity = {**self.identity, "served": by_name}
         self._rule = StopRule(served.tokenizer, eos)
-        self._cache = RequestCache(request.cache, identity) if request.cache else None
+        self._cache = RequestCache(request.cache, self.identity) if request.cache else None
 
     def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
         """Score continuations in prefill."""
@@ -151,8 +159,7 @@ def create(request: EngineRequest) -> VllmEngine:
         QharnessError: The reference cannot be loaded.
     """
     check_installed()
-    if request.kernels == "triton":
-        raise UsageError("There are no Triton kernels for quantized linears yet; use --kernels reference.")
+    check_switch(request.kernels, request.device)
     prepare_environment()
     from transformers import AutoConfig
 
@@ -174,10 +181,9 @@ def create(request: EngineRequest) -> VllmEngine:
             device=device,
             length=max_length_of(config, served.tokenizer),
             cache=cache,
-            settings={SETTINGS: {"ablate": list(request.ablate)}},
+            settings={SETTINGS: {"ablate": list(request.ablate), "kernels": request.kernels}},
         )
-    identity = identity_of(llm, served, request, device, cache)
-    return VllmEngine(llm, served, request, config, eos_of(served, config), identity)
+    return VllmEngine(llm, served, request, config, eos_of(served, config), cache)
 
 
 def eos_of(served: Served, config: PretrainedConfig) -> frozenset[int]:
@@ -193,11 +199,10 @@ def eos_of(served: Served, config: PretrainedConfig) -> frozenset[int]:
     return frozenset(found if isinstance(found, list) else [found])
 
 
-def identity_of(llm: LLM, served: Served, request: EngineRequest, device: str, cache: str) -> dict[str, Any]:
+def identity_of(settings: VllmConfig, served: Served, request: EngineRequest, cache: str) -> dict[str, Any]:
     """Return everything about model and engine that can change an answer, JSON-able."""
     from qharness_vllm.quantization import ArtifactConfig
 
-    settings = llm.llm_engine.vllm_config
     found = settings.quant_config
     skeleton = found.skeleton if isinstance(found, ArtifactConfig) else None
     outcome = skeleton.outcome if skeleton is not None else None
@@ -208,7 +213,7 @@ def identity_of(llm: LLM, served: Served, request: EngineRequest, device: str, c
         "ablation": sorted(outcome.ablated) if outcome else [],
         "transforms": sorted(attached.entry.id for attached in outcome.attached) if outcome else [],
         "dtype": str(settings.model_config.dtype).removeprefix("torch."),
-        "device": device,
+        "device": request.device.partition(":")[0],
         "kernels": request.kernels,
         "kv_bits": request.kv_bits,
         "kv_cache": cache,

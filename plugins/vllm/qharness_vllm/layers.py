@@ -52,7 +52,7 @@ class PartedLinear(LinearMethodBase):
         layer.parts = nn.ModuleList(self._parts).to(torch.get_default_device())
 
     def process_weights_after_loading(self, layer: nn.Module) -> None:
-        """Check that nothing of the artifact was left out."""
+        """Say that the model is complete."""
         self._loaded()
 
     def apply(self, layer: nn.Module, x: Tensor, bias: Tensor | None = None) -> Tensor:

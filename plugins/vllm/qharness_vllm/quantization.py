@@ -21,6 +21,7 @@ from qharness.artifacts.reader import read_artifact
 from qharness.errors import CorruptArtifact, MissingTransform
 from qharness.host import Host, default_host
 from qharness.models.hub import folder_of
+from qharness.serving.model import serve_modules, summary
 from qharness_vllm.cache import bits_of
 from qharness_vllm.layers import PartedLinear, transform_attention
 from qharness_vllm.skeleton import Skeleton, build_skeleton, keep_weights
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 SETTINGS = "qharness"
-"""Key of vLLM's `additional_config` under which `ablate` is given."""
+"""Key of vLLM's `additional_config` under which `ablate` and `kernels` are given."""
 ATTENTION = ".attn"
 """What vLLM appends to the name of an attention module for the layer that attends."""
 
@@ -51,11 +52,13 @@ class ArtifactConfig(QuantizationConfig):
 
     Attributes:
         skeleton: The artifact's linears and transforms, once the first layer has asked for them.
+        kernels: What serves them, once the model is complete.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.skeleton: Skeleton | None = None
+        self.kernels: list[dict[str, Any]] | None = None
         self._unclaimed: set[str] = set()
 
     def get_name(self) -> str:
@@ -108,7 +111,7 @@ class ArtifactConfig(QuantizationConfig):
             if len(parts) < len(names):
                 raise CorruptArtifact(f"{self._artifact.path} serves a part of '{prefix}' only, which vLLM fuses.")
             self._unclaimed -= set(names)
-            return PartedLinear(prefix, parts, self.check)
+            return PartedLinear(prefix, parts, self.complete)
         name = prefix.removesuffix(ATTENTION)
         # vLLM asks again after loading; what acts must act once.
         if name != prefix and name in self._unclaimed:
@@ -121,17 +124,25 @@ class ArtifactConfig(QuantizationConfig):
         names = "|".join(re.escape(name) for name in self._build().linears)
         return WeightsMapper(orig_to_new_regex={re.compile(rf"^(?:{names})\."): None} if names else {})
 
-    def check(self) -> None:
-        """Check that vLLM's model has taken everything.
+    def complete(self) -> None:
+        """Check that vLLM's model has taken everything, and choose the kernels.
 
         Raises:
             MissingTransform: A linear or an attention of the artifact is nowhere in it.
+            UsageError: `triton` was asked for and something has no kernel.
         """
         if self._unclaimed:
             raise MissingTransform(
                 f"vLLM's model has no layer '{min(self._unclaimed)}', which {self._artifact.path} serves; "
                 "evaluate it with --engine hf."
             )
+        if self.kernels is None:
+            skeleton, settings = self._build(), get_current_vllm_config()
+            switch = (settings.additional_config or {}).get(SETTINGS, {}).get("kernels", "auto")
+            device = torch.device(current_platform.device_type)
+            attached = skeleton.outcome.attached
+            uses = serve_modules(skeleton, attached, device, settings.model_config.dtype, switch)
+            self.kernels = summary(uses)
 
     def _build(self) -> Skeleton:
         if self.skeleton is None:
