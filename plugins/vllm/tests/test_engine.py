@@ -158,7 +158,7 @@ def test_evaluation_stamps_engine_and_ablation(artifacts, tmp_path, capsys):
     from qharness.cli.group import cli
 
     chosen = ["--suite", "polish22-mc", "--limit", "1", "--evaluators", "mc", "--num-fewshot", "0"]
-    runs = ["--runs", str(tmp_path), "--engine", "vllm", "--ablate", "r4"]
+    runs = ["--data", "embedded", "--runs", str(tmp_path), "--engine", "vllm", "--ablate", "r4"]
     code = cli.main(args=["eval", str(artifacts("spinquant")), *chosen, *runs], standalone_mode=False)
     assert not code
     run = next(path.parent for path in tmp_path.glob("*/run.json"))
