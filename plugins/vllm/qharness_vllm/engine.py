@@ -9,11 +9,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from qharness import __version__
-from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
+from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest
 from qharness.engines.batching import plan_batches
 from qharness.engines.decode_likelihood import TAIL
 from qharness.engines.hf import max_length_of
-from qharness.engines.planned import Batch, run_planned
+from qharness.engines.planned import Batch, Forwarded, Planned, PlannedEngine, RequestPath, Work
 from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
 from qharness.errors import UsageError
@@ -35,7 +35,7 @@ TOKENS = 1 << 22
 """Most tokens of a batch."""
 
 
-class VllmEngine:
+class VllmEngine(PlannedEngine):
     """Executes a model in vLLM, in this process.
 
     Args:
@@ -73,22 +73,20 @@ class VllmEngine:
         if set(by_name.values()) - {REFERENCE}:
             self.identity = {**self.identity, "served": by_name}
         self._rule = StopRule(served.tokenizer, eos)
+        self.forwarded = Forwarded()
         self._cache = RequestCache(request.cache, self.identity) if request.cache else None
 
-    def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations in prefill."""
-        from qharness_vllm.scoring import prefill_likelihood
+    def plan(self, path: RequestPath, requests: Sequence[Any]) -> Planned[Any]:
+        """Return the batches of a list of requests; prompts lose tokens on the left until they fit the model."""
+        if path == "generate":
+            return self._plan_generation(requests)
+        from qharness_vllm.scoring import decode_likelihood, prefill_likelihood
 
-        return self._score(requests, prefill_likelihood, "prefill", progress)
+        if path == "loglikelihood":
+            return self._plan_scoring(requests, prefill_likelihood, "prefill", 0)
+        return self._plan_scoring(requests, decode_likelihood, f"decode-{TAIL}", TAIL)
 
-    def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
-        from qharness_vllm.scoring import decode_likelihood
-
-        return self._score(requests, decode_likelihood, f"decode-{TAIL}", progress)
-
-    def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
-        """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
+    def _plan_generation(self, requests: Sequence[GenerationRequest]) -> Planned[Generation]:
         from qharness_vllm.generating import generate
 
         fitted = [fit(request, self.max_length) for request in requests]
@@ -97,14 +95,19 @@ class VllmEngine:
 
         def compute(members: Sequence[int]) -> dict[int, Generation]:
             answers = generate(self._session, self._rule, [fitted[index] for index in members])
+            self.forwarded.prefill += sum(len(fitted[index].prompt) for index in members)
+            self.forwarded.decode += sum(len(answer.tokens) - 1 for answer in answers)
             return dict(zip(members, answers, strict=True))
 
-        return run_planned(
-            [Batch(members, partial(compute, members)) for members in plan],
+        def work(members: Sequence[int]) -> Work:
+            prefill = sum(len(fitted[index].prompt) for index in members)
+            return Work(prefill, sum(fitted[index].max_new_tokens - 1 for index in members))
+
+        return Planned(
+            [Batch(members, partial(compute, members), work(members)) for members in plan],
             [request_key("generate", *request) for request in fitted],
             lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
             self._cache,
-            progress,
         )
 
     def close(self) -> None:
@@ -115,23 +118,27 @@ class VllmEngine:
             self._served.temporary.cleanup()
         gc.collect()
 
-    def _score(
-        self,
-        requests: Sequence[LikelihoodRequest],
-        compute: Callable[..., dict[int, Likelihood]],
-        path: str,
-        progress: Progress,
-    ) -> list[Likelihood]:
+    def _plan_scoring(
+        self, requests: Sequence[LikelihoodRequest], score: Callable[..., dict[int, Likelihood]], path: str, tail: int
+    ) -> Planned[Likelihood]:
         trees = build_trees(requests, self.max_length)
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, TOKENS, [tree.is_bare for tree in trees], self._rows)
         groups: list[list[PrefixTree]] = [[trees[place] for place in places] for places in plan]
-        batches = [
-            Batch([i for tree in group for i in tree.members], partial(compute, self._session, group))
-            for group in groups
-        ]
+
+        def compute(group: list[PrefixTree], work: Work) -> dict[int, Likelihood]:
+            answers = score(self._session, group)
+            self.forwarded.prefill += work.prefill
+            self.forwarded.decode += work.decode
+            return answers
+
+        def batch(group: list[PrefixTree]) -> Batch[Likelihood]:
+            singly = sum(min(tail, tree.context - 1) + len(tree.tokens) - tree.context for tree in group) if tail else 0
+            work = Work(sum(len(tree.tokens) for tree in group) - singly, singly)
+            return Batch([i for tree in group for i in tree.members], partial(compute, group, work), work)
+
         keys = [request_key(path, *request) for request in requests]
-        return run_planned(batches, keys, Likelihood, self._cache, progress)
+        return Planned([batch(group) for group in groups], keys, Likelihood, self._cache)
 
 
 def fit(request: GenerationRequest, length: int) -> GenerationRequest:
