@@ -1,4 +1,4 @@
-"""Viterbi search in a bitshift trellis: in torch here, in Triton (`trellis.triton`) on a GPU.
+"""Viterbi search in a bitshift trellis: in torch here, in Triton (`trellis.walks`) on a GPU.
 
 A state's predecessors share its L - k upper bits h as their lower bits (k = K V), so one step is
 cost'(h, n) = min over p of cost(p, h) + |x - f(h, n)|^2: a minimum over the oldest k bits, and a broadcast over the
@@ -77,7 +77,7 @@ class Search:
         return torch.cat(parts) if parts else torch.empty(0, 0, dtype=torch.int32)
 
     def _walk_on_device(self, sequences: Tensor, ends: Tensor | None) -> Tensor:
-        from qharness_kernels.trellis.triton import best_walks, state_table
+        from qharness_kernels.trellis.walks import best_walks, state_table
 
         if self._device_table is None:
             self._device_table = state_table(self.values)
