@@ -23,6 +23,8 @@ Name = Literal["reference", "triton", "cuda"]
 SWITCHES = ("auto", "reference", "triton")
 KERNELS: tuple[Name, ...] = ("cuda", "triton")
 """Implementations that need a GPU, the preferred first."""
+CUDA_CAPABILITY = 9
+"""Least major compute capability of the CUDA kernels."""
 NAMESPACE = "qharness"
 
 
@@ -54,7 +56,7 @@ class Choice(NamedTuple):
 
     Attributes:
         implementation: The implementation.
-        reason: Why it is the reference although a kernel would have been welcome; empty otherwise.
+        reason: Why what would have been preferred does not serve, kernels of another kind among it; empty if it does.
     """
 
     implementation: Implementation
@@ -82,18 +84,41 @@ def is_interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def obstacle(device: torch.device | str) -> str:
-    """Return why no kernel can run with tensors on a device, as a clause; empty if kernels can run."""
-    if find_spec("triton") is None:
+def obstacle(device: torch.device | str, name: Name = "triton") -> str:
+    """Return why no kernel can run with tensors on a device, as a clause; empty if kernels can run.
+
+    Args:
+        device: Where the tensors are.
+        name: `triton` or `cuda`.
+    """
+    if name == "triton" and find_spec("triton") is None:
         return "Triton is not installed"
     if is_interpreted():
-        return ""
+        return "" if name == "triton" else "Triton's interpreter runs no CUDA kernels"
     kind = torch.device(device).type
-    return "" if kind == "cuda" else f"kernels need a GPU and the tensors are on the device '{kind}'"
+    if kind != "cuda":
+        return f"kernels need a GPU and the tensors are on the device '{kind}'"
+    return _cuda_obstacle(torch.device(device)) if name == "cuda" else ""
+
+
+@cache
+def _cuda_obstacle(device: torch.device) -> str:
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        return "torch has no NVIDIA GPU"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < CUDA_CAPABILITY:
+        return f"CUDA kernels need compute capability {CUDA_CAPABILITY}.0 and this GPU has {major}.{minor}"
+    from qharness_kernels.nvrtc import CudaError, load_nvrtc
+
+    try:
+        load_nvrtc()
+    except CudaError as error:
+        return str(error).rstrip(".")
+    return ""
 
 
 def choose(op: str, device: torch.device | str, switch: str = "auto", refusal: str = "") -> Choice:
-    """Choose the implementation that serves an operation.
+    """Choose the implementation that serves an operation: the first that can, CUDA before Triton.
 
     Args:
         op: Name of the operation.
@@ -106,17 +131,20 @@ def choose(op: str, device: torch.device | str, switch: str = "auto", refusal: s
     """
     if switch not in SWITCHES:
         raise KernelUnavailable(f"There is no choice of kernels '{switch}'; there are {', '.join(SWITCHES)}.")
-    known = implementations(op)
+    *kernels, reference = implementations(op)
     if switch == "reference":
-        return Choice(known[-1])
-    reason = refusal or obstacle(device)
-    if not reason and len(known) == 1:
-        reason = f"the operation '{op}' has no kernel"
-    if not reason:
-        return Choice(known[0])
+        return Choice(reference)
+    obstacles: list[str] = []
+    for kernel in [] if refusal else kernels:
+        found = obstacle(device, kernel.name)
+        if not found:
+            return Choice(kernel, "; ".join(obstacles))
+        if found not in obstacles:
+            obstacles.append(found)
+    reason = refusal or "; ".join(obstacles) or obstacle(device) or f"the operation '{op}' has no kernel"
     if switch == "triton":
         raise KernelUnavailable(f"No kernel can serve '{op}': {reason}; use --kernels auto or reference.")
-    return Choice(known[-1], "" if torch.device(device).type == "cpu" else reason)
+    return Choice(reference, "" if torch.device(device).type == "cpu" else reason)
 
 
 def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

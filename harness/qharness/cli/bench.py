@@ -8,7 +8,7 @@ import rich_click as click
 
 from qharness.errors import UnknownName
 
-COMMANDS: dict[str, str] = {"eval": "bench_eval"}
+COMMANDS: dict[str, str] = {"eval": "bench_eval", "kernels": "bench_kernels"}
 """Subcommand -> module of this package that holds it, as attribute `command`."""
 
 

@@ -12,6 +12,8 @@ from qharness.errors import CorruptArtifact
 from qharness.quantization.linear import QuantizedLinear, check_shapes
 from qharness.quantization.packing import pack, unpack, words_for
 from qharness.rounding.grid import GridSpec, Scales
+from qharness.serving.base import Packed
+from qharness_kernels.int2.layout import supported
 
 STORED_ZEROS: dict[tuple[str, str], Literal["packed", "float16", "fixed"]] = {
     ("asymmetric", "packed"): "packed",
@@ -138,6 +140,13 @@ class GridLinear(QuantizedLinear):
         weight = ((codes.float() - zeros) * self.get_buffer("scales").float()[:, :, None]).flatten(1)
         columns = self.columns()
         return weight if columns is None else weight[:, columns.argsort()]
+
+    def packed(self) -> Packed:
+        """Return the operation `int2`."""
+        buffers = self.tensors()
+        tensors = {name: buffers.get(name) for name in ("codes", "scales", "zeros", "g_idx")}
+        refusal = supported(self.bits, self.group, self.in_features)
+        return Packed("int2", {**tensors, "group": self.group, "zero": self.fixed_zero}, refusal)
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of codes, scales, zeros and group indices as stored, padding of the last words included."""

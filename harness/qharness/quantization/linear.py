@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from functools import partial
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 
 from qharness.errors import CorruptArtifact
 from qharness.serving.base import REFERENCE, Packed, Use
+from qharness_kernels.product import Product
 from qharness_kernels.registry import KernelUnavailable, choose, obstacle
 
 KERNEL_TYPES = (torch.float16, torch.bfloat16)
@@ -102,17 +101,16 @@ class QuantizedLinear(nn.Module, abc.ABC):
             refusal = refusal or f"kernels take float16 and bfloat16, not {str(dtype).removeprefix('torch.')}"
         implementation, reason = choose(packed.op, device, switch, refusal)
         if implementation.name != REFERENCE:
-            layout = import_module(f"qharness_kernels.{packed.op}.layout")
-            prepared = layout.prepare(**packed.arguments)
-            self._product = partial(implementation.load().matmul, prepared=prepared)
+            self._product = Product(implementation, packed.arguments)
         return Use(packed.op, implementation.name, reason)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer to x of shape (..., in_features): by its kernel, or by default through `dequantize`."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
         if self._product is None:
-            return nn.functional.linear(x, self.weight_as(x.dtype), self.bias)
+            return nn.functional.linear(x, self.weight_as(x.dtype), bias)
         y = self._product(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
-        return y if self.bias is None else y + self.bias
+        return y if bias is None else y + bias
 
     def weight_as(self, dtype: torch.dtype) -> Tensor:
         """Return the dequantized weight in `dtype`, kept between calls once `cache_weight(True)` was called."""

@@ -22,6 +22,7 @@ from qharness.errors import QharnessError, normalize_name
 from qharness.quantization.linear import QuantizedLinear
 from qharness.records import QuantizerRecord
 from qharness.testing.problems import Problem, make_context, make_problem
+from qharness_kernels.registry import implementations
 
 HEAVY = ("torch", "transformers", "lm_eval", "datasets", "pandas")
 
@@ -178,6 +179,40 @@ class QuantizerConformance:
         for layer in layers:
             stored = {k: t.numel() * t.element_size() * 8 for k, t in layer.tensors().items() if k != "bias"}
             assert sum(layer.stored_bits().values()) == sum(stored.values()), f"stored: {stored}"
+
+    def test_what_kernels_are_given_is_the_weight(self, layers: list[QuantizedLinear]) -> None:
+        """The operation that `packed` names decodes its arguments to the layer's weight, before and after repacking."""
+        for layer in layers:
+            packed = layer.packed()
+            if packed is None or packed.refusal:
+                continue
+            reference = implementations(packed.op)[-1].load()
+            torch.testing.assert_close(reference.dequantize(**packed.arguments), layer.dequantize(), rtol=1e-6, atol=0)
+            prepared = importlib.import_module(f"qharness_kernels.{packed.op}.layout").prepare(**packed.arguments)
+            assert (prepared.out_features, prepared.in_features) == (layer.out_features, layer.in_features)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    @pytest.mark.parametrize("rows", [1, 5, 16, 40])
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+    def test_kernels_compute_the_dequantized_linear(
+        self, problems: list[Problem], layers: list[QuantizedLinear], rows: int, dtype: torch.dtype
+    ) -> None:
+        """On a GPU the kernel's error is at most twice that of a product in the activations' type."""
+        for problem, layer in zip(problems, layers, strict=True):
+            served = layer.to("cuda")
+            use = served.use_kernels("auto", torch.device("cuda"), dtype)
+            packed = served.packed()
+            if packed is None or packed.refusal:
+                assert use.kernel == "reference" and use.reason
+                continue
+            assert use.kernel in ("cuda", "triton")
+            x = problem.inputs[:rows].to("cuda", dtype)
+            bias = None if served.bias is None else served.bias.double()
+            exact = nn.functional.linear(x.double(), served.dequantize().double(), bias)
+            plain = nn.functional.linear(x, served.dequantize().to(dtype), None if bias is None else bias.to(dtype))
+            error, least = ((found.double() - exact).norm() for found in (served(x), plain))
+            assert error <= 2 * least
 
     def test_same_seed_same_tensors(
         self, record: QuantizerRecord, problems: list[Problem], layers: list[QuantizedLinear]

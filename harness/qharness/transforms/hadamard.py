@@ -153,6 +153,7 @@ class SignedHadamard:
         self._tensors, self._name = tensors, name
         self._moved: tuple[Tensor, Tensor] | None = None
         self._kernel: Kernel | None = None
+        self._dtype: torch.dtype | None = None
 
     def use_kernels(self, switch: str, device: torch.device, dtype: torch.dtype) -> Use:
         """Choose what applies the map to inputs of a type on a device.
@@ -166,6 +167,7 @@ class SignedHadamard:
         if self.family != "generated":
             refused = "the kernel has generated Hadamard factors only"
         self._kernel, use = hadamard_kernel("hadamard_transform", refused, switch, device)
+        self._dtype, self._moved = dtype if self._kernel else None, None
         return use
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -182,7 +184,9 @@ class SignedHadamard:
             return None
         stored = self._tensors[self._name]
         if self._moved is None or self._moved[0] is not stored or self._moved[1].device != device:
-            self._moved = (stored, stored.to(device))
+            # Kernels read signs of their inputs' type fastest; real factors keep their own.
+            dtype = stored.dtype if self._dtype is None or stored.is_floating_point() else self._dtype
+            self._moved = (stored, stored.to(device, dtype))
         return self._moved[1]
 
 

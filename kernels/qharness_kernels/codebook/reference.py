@@ -23,3 +23,8 @@ def decode_additive(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Tensor:
     for index in range(1, codes.shape[2]):
         total = total + books[index][codes[:, :, index].long()]
     return (total * scales.float()[:, None, None]).flatten(1)
+
+
+def dequantize(codes: Tensor, codebooks: Tensor, scales: Tensor) -> Tensor:
+    """Return the weight of additive codes as `layout.prepare` takes them; `decode_additive` under the usual name."""
+    return decode_additive(codes, codebooks, scales)

@@ -195,3 +195,22 @@ def e8_encode(x: Tensor) -> Tensor:
     lengths = points.square().sum(1)
     parts = [(2 * part @ points.T - lengths).argmax(1).to(torch.uint8) for part in flat.split(CHUNK)]
     return (torch.cat(parts) if parts else flat.new_zeros(0, dtype=torch.uint8)).view(x.shape[:-1])
+
+
+def dequantize(codes: Tensor, scales: Tensor, *, in_features: int) -> Tensor:
+    """Return scale[i] * point(codes[i, j]), eight weights a code word.
+
+    Args:
+        codes: Shape (out_features, ceil(in_features / 8)), int16.
+        scales: Shape (out_features,) or (1,), float16.
+        in_features: Columns; the last point is cut to them.
+
+    Returns:
+        Shape (out_features, in_features), float32.
+    """
+    return e8p_decode(codes).flatten(1)[:, :in_features] * scales.float()[:, None]
+
+
+def matmul(x: Tensor, codes: Tensor, scales: Tensor, *, in_features: int) -> Tensor:
+    """Return x W^T, shape (rows, out_features), float32."""
+    return x.float() @ dequantize(codes, scales, in_features=in_features).T

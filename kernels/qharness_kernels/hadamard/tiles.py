@@ -145,4 +145,5 @@ def operand(order: int, inverse: bool, dtype: torch.dtype, device: torch.device)
         matrix = (matrix.T if inverse else matrix) * 2.0 ** -halving(order)
         whole = torch.zeros(padded(order), padded(order), dtype=torch.float64)
         whole[:order, :order] = matrix
-        return whole.to(device=device, dtype=dtype)
+        # Copied after its type is set: a kernel that starts early must find it written.
+        return whole.to(dtype).to(device)

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from qharness.quantization.linear import QuantizedLinear, check_shapes
 from qharness.quantization.packing import pack, unpack, words_for
+from qharness.serving.base import Packed
 from qharness_aqlm.scheme import Scheme
 from qharness_kernels.codebook import decode_additive
+from qharness_kernels.codebook.layout import supported
 
 
 class AdditiveLinear(QuantizedLinear):
@@ -79,6 +81,15 @@ class AdditiveLinear(QuantizedLinear):
     def dequantize(self) -> Tensor:
         """Return the weight, shape (out_features, in_features), float32, differentiable in codebooks and scales."""
         return decode_additive(self.unpacked(), self.get_buffer("codebooks"), self.get_buffer("scales"))
+
+    def packed(self) -> Packed:
+        """Return the operation `codebook`."""
+        books = self.get_buffer("codebooks")
+        refusal = supported(books)
+        if refusal:
+            return Packed("codebook", refusal=refusal)
+        arguments = {"codes": self.unpacked(), "codebooks": books, "scales": self.get_buffer("scales")}
+        return Packed("codebook", arguments)
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of codes, codebooks and scales as stored, padding of the last words included."""

@@ -1,36 +1,13 @@
-"""The code book of IQ2_XXS: 256 points of eight magnitudes, times signs of which an even number is negative.
-
-The points and the table of signs are those of the file format; they are read from the `gguf` package.
-"""
+"""The nearest points of the code book of IQ2_XXS: 256 points of eight magnitudes, and signs, evenly many negative."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-VECTOR = 8
-"""Weights that one code word encodes."""
-
-
-class Codebook(NamedTuple):
-    """Magnitudes of the points, shape (256, 8), and rows of signs, shape (128, 8), entries +1 and -1; float32."""
-
-    points: Tensor
-    signs: Tensor
-
-
-@cache
-def codebook(device: torch.device) -> Codebook:
-    """Return the code book on a device."""
-    from gguf.quants import IQ2_XXS
-
-    IQ2_XXS.init_grid()
-    points = torch.tensor(IQ2_XXS.grid).reshape(-1, VECTOR).float()
-    bits = torch.tensor(list(IQ2_XXS.ksigns))[:, None] >> torch.arange(VECTOR) & 1
-    return Codebook(points.to(device), (1 - 2 * bits).float().to(device))
+from qharness_kernels.iq2_xxs.reference import VECTOR, codebook
 
 
 class Words(NamedTuple):

@@ -1,4 +1,4 @@
-"""Weights from rows of GGUF blocks, in torch on any device."""
+"""Weights from rows of GGUF blocks, in torch on any device; those of IQ2_XXS are in `qharness_kernels.iq2_xxs`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qharness_iq2_xxs.codebook import Words, decode_words
 from qharness_iq2_xxs.nonlinear import levels
-from qharness_iq2_xxs.superblock import step_factor
 
 Decoder = Callable[[Tensor], Tensor]
-
-
-def decode_iq2_xxs(blocks: Tensor) -> Tensor:
-    """Return the 256 weights of each block of 66 bytes, shape (n, 256), float32."""
-    d = _half(blocks[:, :2])
-    body = blocks[:, 2:].long().unflatten(1, (8, 8))
-    second = (body[..., 4:] << 8 * torch.arange(4, device=blocks.device)).sum(-1)
-    sign = second[..., None] >> 7 * torch.arange(4, device=blocks.device) & 127
-    scale = d * step_factor(second >> 28)
-    return (decode_words(Words(body[..., :4], sign)) * scale[..., None, None]).flatten(1)
 
 
 def decode_q2_k(blocks: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from qharness.rounding.code import Tile
-from qharness_iq2_xxs.codebook import VECTOR, Distances, Words, decode_words
+from qharness_iq2_xxs.codebook import Distances, Words, decode_words
 from qharness_iq2_xxs.superblock import SUBBLOCK, SUPERBLOCK, BlockScales, fit_superblock
+from qharness_kernels.iq2_xxs.reference import VECTOR
 
 SIGNS = 128
 

@@ -9,7 +9,10 @@ from torch import Tensor
 
 from qharness.errors import CorruptArtifact
 from qharness.quantization.linear import QuantizedLinear
+from qharness.serving.base import Packed
 from qharness_iq2_xxs import decoding
+from qharness_kernels.iq2_xxs.layout import supported
+from qharness_kernels.iq2_xxs.reference import decode_blocks
 
 
 class StoredType(NamedTuple):
@@ -21,7 +24,7 @@ class StoredType(NamedTuple):
 
 
 STORED_TYPES: Mapping[str, StoredType] = {
-    "IQ2_XXS": StoredType(256, 66, decoding.decode_iq2_xxs),
+    "IQ2_XXS": StoredType(256, 66, decode_blocks),
     "Q2_K": StoredType(256, 84, decoding.decode_q2_k),
     "Q4_K": StoredType(256, 144, decoding.decode_q4_k),
     "Q5_K": StoredType(256, 176, decoding.decode_q5_k),
@@ -75,6 +78,10 @@ class BlockLinear(QuantizedLinear):
         """Return the weight, shape (out_features, in_features), float32."""
         blocks = self.get_buffer("blocks").view(-1, self._type.bytes)
         return self._type.decode(blocks).view(self.out_features, self.in_features)
+
+    def packed(self) -> Packed:
+        """Return the operation `iq2_xxs`, which has kernels for that type only."""
+        return Packed("iq2_xxs", {"blocks": self.get_buffer("blocks")}, supported(self.kind))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the blocks: scales are inside."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from qharness_iq2_xxs.affine import AffineScales
-from qharness_iq2_xxs.codebook import VECTOR
 from qharness_iq2_xxs.lattice import split_words
 from qharness_iq2_xxs.superblock import SUBBLOCK, SUPERBLOCK, BlockScales
+from qharness_kernels.iq2_xxs.reference import VECTOR
 
 SIGN_BITS = 7
 STEP_SHIFT = 28

@@ -14,9 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qharness_iq2_xxs.codebook import VECTOR, Distances, Words, decode_words
+from qharness_iq2_xxs.codebook import Distances, Words, decode_words
 from qharness_iq2_xxs.lattice import SIGNS, split_words
 from qharness_iq2_xxs.superblock import STEPS, SUBBLOCK, SUPERBLOCK, BlockScales, as_stored, step_factor
+from qharness_kernels.iq2_xxs.reference import VECTOR
 
 CANDIDATES = 8
 """Code words, nearest by the diagonal of the Hessian, that are judged by all of it."""

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qharness_iq2_xxs.codebook import VECTOR, Distances
+from qharness_iq2_xxs.codebook import Distances
+from qharness_kernels.iq2_xxs.reference import VECTOR
 
 SUPERBLOCK = 256
 SUBBLOCK = 32

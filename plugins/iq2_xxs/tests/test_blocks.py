@@ -8,10 +8,11 @@ import pytest
 import torch
 from gguf.quants import dequantize
 
-from qharness_iq2_xxs.codebook import Distances, Words, codebook, decode_words
+from qharness_iq2_xxs.codebook import Distances, Words, decode_words
 from qharness_iq2_xxs.linear import STORED_TYPES, BlockLinear
 from qharness_iq2_xxs.options import Options
 from qharness_iq2_xxs.quantizer import encode
+from qharness_kernels.iq2_xxs.reference import codebook
 
 
 def _heavy_tailed(rows, columns, seed=0):

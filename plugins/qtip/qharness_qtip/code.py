@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from qharness_kernels.trellis import Search, Trellis, decode_states, pack_states, tail_biting_walks, unpack_states
-from qharness_qtip.tiles import LENGTH, TILE, TileOrder, from_sequences, to_sequences
+from qharness_kernels.trellis.reference import LENGTH, TileOrder, from_sequences
+from qharness_qtip.tiles import TILE, to_sequences
 
 
 class TrellisCode:

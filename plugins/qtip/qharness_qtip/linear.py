@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self, cast
 
-import torch
 from torch import Tensor
 
 from qharness.quantization.linear import QuantizedLinear, check_shapes
-from qharness_kernels.trellis import Trellis, decode_states, unpack_states
-from qharness_qtip.tiles import TILE, TileOrder, from_sequences
+from qharness.serving.base import Packed
+from qharness_kernels.trellis import Trellis, unpack_states
+from qharness_kernels.trellis.layout import supported
+from qharness_kernels.trellis.reference import TileOrder, dequantize
+from qharness_qtip.tiles import TILE
 
 BUFFERS = ("trellis", "scale", "lut", "bias")
 
@@ -91,11 +93,21 @@ class TrellisLinear(QuantizedLinear):
 
     def dequantize(self) -> Tensor:
         """Return the weight, shape (out_features, in_features), float32."""
-        lut, device = self.tensors().get("lut"), self.get_buffer("trellis").device
-        every = torch.arange(self.shape.states, device=device)
-        values = decode_states(self.code, every, None if lut is None else lut.float())
-        weights = from_sequences(values[self.states()].flatten(2), self.order)
-        return weights * self.get_buffer("scale")
+        payload, scale, lut = self.get_buffer("trellis"), self.get_buffer("scale"), self.tensors().get("lut")
+        return dequantize(payload, scale, lut, self.shape, self.code, self.order)
+
+    def packed(self) -> Packed:
+        """Return the operation `trellis`."""
+        lut = self.tensors().get("lut")
+        arguments = {
+            "payload": self.get_buffer("trellis"),
+            "scale": self.get_buffer("scale"),
+            "lut": lut,
+            "trellis": self.shape,
+            "code": self.code,
+            "order": self.order,
+        }
+        return Packed("trellis", arguments, supported(self.shape, self.code, lut))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the payload, the scale and the table."""

@@ -16,11 +16,12 @@ from qharness.rounding.descent import coordinate_descent
 from qharness.rounding.feedback import round_with_feedback
 from qharness.rounding.scale import search_scales
 from qharness_kernels.trellis import Trellis, gaussian_table
+from qharness_kernels.trellis.reference import TileOrder
 from qharness_qtip.code import TrellisCode
 from qharness_qtip.linear import TrellisLinear
 from qharness_qtip.options import STATE_BITS
 from qharness_qtip.public import has_kernel_layout
-from qharness_qtip.tiles import TILE, TileOrder
+from qharness_qtip.tiles import TILE
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,8 +10,9 @@ from qharness.artifacts.bits import account
 from qharness.errors import CorruptArtifact
 from qharness.models.architecture import architecture_of
 from qharness_kernels.trellis import Trellis, decode_states, gaussian_table
+from qharness_kernels.trellis.reference import from_sequences, positions
 from qharness_qtip.linear import TrellisLinear
-from qharness_qtip.tiles import from_sequences, positions, to_sequences
+from qharness_qtip.tiles import to_sequences
 
 BIELIK = {"q": (4096, 4096), "k": (1024, 4096), "v": (1024, 4096), "o": (4096, 4096)} | {
     "gate": (14336, 4096),

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from qharness.errors import CorruptArtifact
 from qharness.quantization.linear import QuantizedLinear
+from qharness.serving.base import Packed
+from qharness_kernels.e8p.layout import supported
 from qharness_quip_sharp.codes import LatticeCode
 
 RESIDUAL_TYPE = {3: torch.uint8, 4: torch.int16}
@@ -100,6 +102,11 @@ class LatticeLinear(QuantizedLinear):
         """Return the weight between the transforms, shape (out_features, in_features), float32."""
         points = LatticeCode(self.bits).decode(self.indices()).flatten(1)
         return points[:, : self.in_features] * self.get_buffer("scales").float()[:, None]
+
+    def packed(self) -> Packed:
+        """Return the operation `e8p`."""
+        tensors = {name: self.get_buffer(name) for name in ("codes", "scales")}
+        return Packed("e8p", {**tensors, "in_features": self.in_features}, supported(self.bits, self.in_features))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the code words and scales."""

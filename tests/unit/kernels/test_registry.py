@@ -29,6 +29,27 @@ def test_auto_says_why_it_is_the_reference_on_a_gpu_and_needs_no_excuse_on_a_cpu
     assert choose("hadamard", "cuda", "reference") == (implementations("hadamard")[-1], "")
 
 
+def test_cuda_comes_before_triton_and_triton_before_the_reference(monkeypatch):
+    names = [found.name for found in implementations("int2")]
+    assert names == ["cuda", "triton", "reference"]
+    monkeypatch.setattr(registry, "_cuda_obstacle", lambda device: "")
+    assert choose("int2", "cuda") == (implementations("int2")[0], "")
+    monkeypatch.setattr(registry, "_cuda_obstacle", lambda device: "there is no NVRTC")
+    for switch in ("auto", "triton"):
+        assert choose("int2", "cuda", switch) == (implementations("int2")[1], "there is no NVRTC")
+    chosen = choose("int2", "cuda", "auto", "codes of 3 bits have no kernel")
+    assert (chosen.implementation.name, chosen.reason) == ("reference", "codes of 3 bits have no kernel")
+    assert [found.name for found in implementations("trellis")] == ["cuda", "reference"]
+    assert choose("trellis", "cuda") == (implementations("trellis")[-1], "there is no NVRTC")
+    with pytest.raises(KernelUnavailable, match=r"'trellis': there is no NVRTC; use"):
+        choose("trellis", "cuda", "triton")
+
+
+def test_interpreted_kernels_are_those_of_triton(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert choose("int2", "cpu") == (implementations("int2")[1], "Triton's interpreter runs no CUDA kernels")
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(KernelUnavailable, match="no operation 'hadamart'"):
         choose("hadamart", "cpu")

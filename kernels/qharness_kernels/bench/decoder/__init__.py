@@ -1,0 +1,1 @@
+"""A decoder of random packed weights, whose decode step is one CUDA graph."""
