@@ -110,6 +110,9 @@ def test_a_stack_is_stored_once_and_bites_as_well_as_single_linears(tmp_path):
     assert [bool(layer.shared) for layer in layers] == [False, True, True]
     assert sum(layers[1].stored_bits().values()) == 0
     assert layers[0].stored_bits()["payload"] == 2 * 64 * sum(layer.out_features for layer in layers)
+    # The kernel of single linears would leave out the Hadamard across the stack.
+    assert all(layer.packed() is None for layer in layers)
+    assert single.model.layers[0].self_attn.q_proj.packed() is not None
     # Public order: up, then gate; the gate, first in the stage, stores.
     assert block.mlp.up_proj.member.start == 0 and block.mlp.gate_proj.member.start == 192
     assert not block.mlp.gate_proj.shared
