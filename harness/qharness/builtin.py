@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from qharness import hookimpl
-from qharness.declare import calling
+from qharness.declare import calling, imported
 from qharness.executors.inline import InlineExecutor
 from qharness.executors.local import LocalExecutor
 from qharness.records import (
@@ -137,6 +137,7 @@ def qharness_evaluators() -> Iterable[EvaluatorRecord]:
         "60 openings, greedy and at 0.7, 256 and 1,024 tokens, judged for degeneration",
         (),
         calling("qharness.evaluation.free:run_free_wide"),
+        lambda texts: [setting.task for setting in imported("qharness.evaluation.free:SETTINGS")()],
     )
     yield EvaluatorRecord(
         "collapse",
@@ -149,6 +150,7 @@ def qharness_evaluators() -> Iterable[EvaluatorRecord]:
         "Perplexity of text in windows, as GPTQ's authors measure it (--perplexity)",
         (),
         calling("qharness.evaluation.perplexity:run_perplexity"),
+        lambda texts: texts,
     )
     yield EvaluatorRecord(
         "divergence",
@@ -160,9 +162,16 @@ def qharness_evaluators() -> Iterable[EvaluatorRecord]:
 
 @hookimpl
 def qharness_executors() -> Iterable[ExecutorRecord]:
-    """Offer the executors of one process and of one machine."""
-    yield ExecutorRecord("inline", "One job after the other in this process", lambda device: InlineExecutor())
+    """Offer the executors of one process, of one machine and of a Ray cluster."""
+    yield ExecutorRecord("inline", "One job after the other in this process", InlineExecutor)
     yield ExecutorRecord("local", "A process for each GPU, or single-threaded ones on a CPU", LocalExecutor)
+    yield ExecutorRecord(
+        "ray",
+        "Actors of a Ray cluster, with a GPU each or a share of the cores",
+        calling("qharness.executors.ray:RayExecutor"),
+        calling("qharness.executors.ray:check"),
+        is_remote=True,
+    )
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from qharness.engines.base import Engine, EngineRequest
     from qharness.evaluation.base import Evaluation, EvaluationContext
-    from qharness.executors.base import Executor
+    from qharness.executors.base import Executor, ExecutorRequest
     from qharness.jobs.export import ExportRequest
     from qharness.models.loaded import LoadedModel, LoadRequest
     from qharness.quantization.base import Quantizer
@@ -98,12 +98,15 @@ class EvaluatorRecord:
         summary: One line for `qharness plugins`.
         kinds: Kinds of tasks it takes; empty if it brings its own prompts.
         run: Measures one model and returns samples and results.
+        parts: Names under which an evaluator with prompts of its own stores its work, from the texts of
+            `--perplexity`; each is a step of its own, named in the context. Its own name alone when None.
     """
 
     name: str
     summary: str
     kinds: tuple[Kind, ...]
     run: Callable[[EvaluationContext], Evaluation]
+    parts: Callable[[Sequence[str]], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class TaskSpec:
         cluster: Column of the document that groups dependent documents.
         is_official: Whether the leaderboard has it.
         scale: What the metric's value is divided by to be a fraction (100 for EQ-Bench).
+        needs_own_data: Whether nobody may hand its data out: where they are absent the task is skipped, which is no
+            failure of the run.
     """
 
     name: str
@@ -139,6 +144,7 @@ class TaskSpec:
     cluster: str | None = None
     is_official: bool = True
     scale: float = 1.0
+    needs_own_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,12 +221,17 @@ class ExecutorRecord:
     Attributes:
         name: Name typed by users (`--executor NAME`).
         summary: One line for `qharness plugins`.
-        create: Builds the executor from the name of the run's device.
+        create: Builds the executor from what the run asks for.
+        check: Raises a UsageError if it cannot be had here or cannot do what is asked; called before anything is
+            written.
+        is_remote: Whether its workers may have devices that this machine lacks.
     """
 
     name: str
     summary: str
-    create: Callable[[str], Executor]
+    create: Callable[[ExecutorRequest], Executor]
+    check: Callable[[ExecutorRequest], None] = lambda request: None
+    is_remote: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from qharness_reports.views.configurations import configurations
 from qharness_reports.views.provenance import fact_groups, failure_rows, kernel_rows, rule_table
 from qharness_reports.views.ranking import MATCH, bits_classes
 from qharness_reports.views.retention import plane_points, retention_panels
+from qharness_reports.views.seeds import seeds_rows
 from qharness_reports.views.storage import artifact_rows, storage_points
 from qharness_reports.views.tasks import matrix, pair_tables
 from qharness_reports.views.texts import answer_tasks, free_metrics, free_rows
@@ -27,8 +28,8 @@ Comparison = Mapping[str, Any]
 
 
 def render_verdicts(comparison: Comparison) -> str:
-    """Return a card for each configuration."""
-    return fill("verdicts.html.j2", cards=cards(comparison))
+    """Return a card for each configuration, and what several quantizations of one method say together."""
+    return fill("verdicts.html.j2", cards=cards(comparison), seeds=seeds_rows(comparison))
 
 
 def render_ablation(comparison: Comparison) -> str:

@@ -157,6 +157,7 @@ def _cell(
         "value": value, "stderr": (value * (1 - value) / 100) ** 0.5,
         "normalized": None if official is None else (value - official) / (1 - official) * 100,
         "invalid_rate": None if kind == "mc" else round((1 - kept) * 0.3, 3), "n": 100, "n_paired": 100,
+        "answer_token": None if kind == "mc" else 0.0,
         "delta": None if exact else delta, "low": None if exact else delta - half,
         "high": None if exact else delta + half,
         "p": p, "p_holm": None if p is None else min(1.0, p * 22), "test": "mcnemar", "mde": None if exact else 0.11,
@@ -232,6 +233,7 @@ def _summary(mc: float, gen: float, bad: float) -> dict[str, Any]:
         "r_gen": gen, "r_gen_low": max(0.0, gen - 0.06), "r_gen_high": gen + 0.05,
         "index": mc - gen, "index_low": mc - gen - 0.07, "index_high": mc - gen + 0.07,
         "decode_agreement": 0.995, "ll_gap": 0.0004, "seq_rep_4": bad * 0.7, "degenerate_rate": bad,
+        "kl": 4 * bad,
     }  # fmt: skip
 
 

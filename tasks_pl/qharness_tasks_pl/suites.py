@@ -104,15 +104,15 @@ OPEN_QA = (
     _spec("polish_polqa_open_book", "polqa_open_book_g", "gen", **POLQA, **EDIT),
     _spec("polish_poquad_open_book", "poquad_open_book", "gen", "clarin-pl/poquad", cluster="title", **EDIT),
 )
-PERCENT: dict[str, Any] = {"baseline": 0.0, "scale": 100.0}
-EQ_BENCH = _spec("polish_eq_bench", "eq_bench", "gen", "speakleash/EQ-Bench-PL", "average_eqbench", **PERCENT)
+OWN_PERCENT: dict[str, Any] = {"baseline": 0.0, "scale": 100.0, "needs_own_data": True}
+EQ_BENCH = _spec("polish_eq_bench", "eq_bench", "gen", "speakleash/EQ-Bench-PL", "average_eqbench", **OWN_PERCENT)
 EQ_BENCH_FIRST_TURN = _spec(
     "polish_eq_bench_first_turn",
     "eq_bench_first_turn",
     "gen",
     "speakleash/EQ-Bench-PL-first-turn",
     "first_eqbench",
-    **PERCENT,
+    **OWN_PERCENT,
 )
 
 MC_TASKS = (*(pair.mc_spec() for pair in PAIRS), RERANKING)

@@ -53,7 +53,7 @@ def test_help_answers_within_half_a_second():
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "quantize", "eval", "hessians", "show", "report", "plugins", "suites", "doctor"]
+    "command", ["run", "plan", "quantize", "eval", "hessians", "show", "report", "plugins", "suites", "doctor"]
 )
 def test_every_help_has_examples(command):
     done = run(command, "--help")

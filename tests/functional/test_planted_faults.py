@@ -161,6 +161,13 @@ def test_each_fault_gets_its_verdict(verdicts, fault, expected):
     assert row["verdict"] in expected, row["evidence"]["reason"]
 
 
+def test_a_fault_in_the_decode_path_alone_leaves_prefill_whole_and_takes_both_others(verdicts):
+    evidence = verdicts["one-sided"]["evidence"]
+    assert evidence["r_mc"]["low"] >= 0.9
+    assert evidence["r_gen"]["high"] < 0.5
+    assert evidence["decode"]["agreement"]["high"] < 0.9 and evidence["decode"]["gap"] > 0.1
+
+
 def test_a_two_bit_cache_shows_in_the_decode_path_and_the_embedded_model_bears_it(verdicts):
     """Prefill cannot see it, the decode path does; but this model's choices and short answers survive it."""
     row = verdicts["kv2"]

@@ -86,3 +86,22 @@ def test_a_killed_worker_changes_nothing(finished_run, tmp_path):
     run = next((tmp_path / "runs").glob("2*"))
     assert samples(run) == samples(finished_run)
     assert shown(run)["results"] == shown(finished_run)["results"]
+
+
+def test_parts_of_an_evaluator_are_finished_one_by_one(tmp_path):
+    texts = {"a.txt": "Ala ma kota. " * 400, "b.txt": "Pies goni kota po podwórku. " * 400}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    code = "from qharness.cli import main; main()"
+    sources = [option for name in texts for option in ("--perplexity", f"file:{name}")]
+    arguments = ["eval", "demo", "--suite", "polish22-mc", "--limit", "1", "--evaluators", "perplexity", *sources]
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, check=True)
+    run = next((tmp_path / "runs").glob("2*"))
+    parts = sorted(run.glob("samples/**/*.parquet"))
+    assert len(parts) == 2
+    parts[1].unlink()
+    kept = parts[0].stat().st_mtime_ns
+    resume = [sys.executable, "-c", code, "run", "--resume", str(run)]
+    done = subprocess.run(resume, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr.count("already done") == 1
+    assert sorted(run.glob("samples/**/*.parquet")) == parts and parts[0].stat().st_mtime_ns == kept

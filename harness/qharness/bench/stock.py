@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qharness.bench.clock import Clock
+from qharness.errors import UsageError
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from qharness.models.loaded import LoadedModel
 
 CPU_SIZES = (1, 4, 16)
-GPU_SIZES = (16, 32, 64, 128, 256)
+GPU_SIZES = (4, 16, 32, 64, 128, 256)
 SLOWER = 1.3
 """The search ends at a size that takes so many times as long as the best so far."""
 
@@ -58,10 +59,13 @@ def search_batch_size(lm: HFLM, probe: Sequence[Instance]) -> dict[int, float]:
     Args:
         lm: Model; its batch size is left at the best one.
         probe: Requests of one type.
+
+    Raises:
+        UsageError: Memory is short at the smallest size.
     """
     seconds: dict[int, float] = {}
     device = torch.device(lm.device)
-    lm.batch_size_per_gpu = CPU_SIZES[0] if device.type == "cpu" else GPU_SIZES[0]
+    lm.batch_size_per_gpu = 1
     answer(lm, probe[:2])
     for size in CPU_SIZES if device.type == "cpu" else GPU_SIZES:
         lm.batch_size_per_gpu = size
@@ -74,5 +78,10 @@ def search_batch_size(lm: HFLM, probe: Sequence[Instance]) -> dict[int, float]:
         seconds[size] = clock.seconds
         if clock.seconds > SLOWER * min(seconds.values()) or size >= len(probe):
             break
+    if not seconds:
+        raise UsageError(
+            f"Stock lm-eval ran out of memory at batches of {size}; free memory on {device}, or measure a smaller "
+            "model."
+        )
     lm.batch_size_per_gpu = min(seconds, key=seconds.__getitem__)
     return seconds

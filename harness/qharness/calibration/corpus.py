@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,3 +83,24 @@ def pack_corpus(
     if bos is not None and tokenizer("a")["input_ids"][:1] == [bos]:
         tokens[:, 0] = bos
     return Corpus(tokens, source)
+
+
+def mix_corpora(parts: Sequence[Corpus], *, source: str, seed: int) -> Corpus:
+    """Join the samples of several sources in random order; one source is left as it is.
+
+    Args:
+        parts: Corpora with samples of one length.
+        source: Name of the whole.
+        seed: Seed of the order.
+    """
+    import torch
+
+    if len(parts) == 1:
+        return parts[0]
+    tokens = torch.cat([part.tokens for part in parts])
+    return Corpus(tokens[torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))], source)
+
+
+def shares(samples: int, sources: int) -> list[int]:
+    """Return how many samples each source gives: equal shares, the first ones one more where it does not come out."""
+    return [samples // sources + (place < samples % sources) for place in range(sources)]

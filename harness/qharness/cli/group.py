@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "ablate": "ablate",
     "quantize": "quantize",
     "eval": "evaluate",
+    "plan": "plan",
     "hessians": "hessians",
     "export": "export",
     "bench": "bench",

@@ -99,7 +99,21 @@ evaluation_options = compose(
     ),
     click.option("--limit", type=int, default=None, help="Documents per task. [default: all]"),
     click.option("--engine", default="hf", show_default=True, help="What executes the model."),
-    click.option("--executor", default="inline", show_default=True, help="Where jobs run."),
+    click.option("--executor", default="inline", show_default=True, help="Where jobs run: inline, local or ray."),
+    click.option("--workers", type=int, default=0, help="Workers of the executor. [default: one a GPU or a core]"),
+    click.option(
+        "--ray-address",
+        default="",
+        metavar="ADDRESS",
+        help="Existing Ray cluster. [default: RAY_ADDRESS, else one is started here]",
+    ),
+    click.option(
+        "--chunk-tokens",
+        type=int,
+        default=32768,
+        show_default=True,
+        help="Tokens of work that workers get at a time; a task with several times as many is shared among them.",
+    ),
     click.option(
         "--kernels",
         type=click.Choice(["auto", "reference", "triton"]),

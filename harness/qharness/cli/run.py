@@ -61,7 +61,7 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
     from qharness.jobs.device import resolve_device, resolve_dtype
     from qharness.jobs.parsing import parse_calibrations, parse_settings, parse_shots
     from qharness.jobs.plan import RunPlan, check_model, default_data, model_reference, resolve_plugins
-    from qharness.records import RuntimeTransformRecord
+    from qharness.records import ExecutorRecord, RuntimeTransformRecord
     from qharness.transforms.ablation import Ablation
 
     if not choices["suites"]:
@@ -75,7 +75,8 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
     evaluators = tuple(normalize_name(name) for name in choices["evaluators"].split(",") if name.strip())
     if choices["perplexity"] and "perplexity" not in evaluators:
         evaluators += ("perplexity",)
-    device = resolve_device(choices["device"])
+    executor = normalize_name(choices["executor"])
+    device = resolve_device(choices["device"], elsewhere=host.get(ExecutorRecord, executor).is_remote)
     plan = RunPlan(
         plugins=plugins,
         suites=tuple(dict.fromkeys(name.strip().lower() for name in choices["suites"])),
@@ -90,7 +91,10 @@ def plan_from(choices: dict[str, Any], host: Host) -> Any:
         seed=choices.get("seed", 0),
         seeds=choices.get("seeds", 1),
         engine=normalize_name(choices["engine"]),
-        executor=normalize_name(choices["executor"]),
+        executor=executor,
+        workers=choices["workers"],
+        ray_address=choices["ray_address"],
+        chunk_tokens=choices["chunk_tokens"],
         kernels=choices["kernels"],
         kv_bits=int(choices["kv_bits"]),
         kv_prefill=choices["kv_prefill"],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from qharness.engines.attention import NAME as GROUPED
+from qharness.engines.planned import Forwarded
 from qharness.engines.transfer import send, upload
 from qharness.kv.cache import rounding_cache
 from qharness.models.architecture import architecture_of
@@ -31,7 +32,7 @@ class Forward:
         rounding: What the key-value cache does to the states; None for an exact cache.
 
     Attributes:
-        fed: Tokens that went through the blocks so far, padding included.
+        forwarded: Tokens that went through the blocks so far, padding included.
 
     Raises:
         UnsupportedArchitecture: The model_type is not in the table of architectures.
@@ -45,7 +46,7 @@ class Forward:
         self.layers = int(model.config.num_hidden_layers)
         self.window: int | None = getattr(model.config, "sliding_window", None)
         self.rounding = rounding
-        self.fed = 0
+        self.forwarded = Forwarded()
         self._head = architecture.module(model, architecture.head)
 
     def hidden(
@@ -69,7 +70,10 @@ class Forward:
         Returns:
             Shape (rows, length, hidden_size), in the model's type.
         """
-        self.fed += tokens.numel()
+        if is_step:
+            self.forwarded.decode += tokens.numel()
+        else:
+            self.forwarded.prefill += tokens.numel()
         if self.rounding is not None and (is_step or self.rounding.is_visible):
             cache = rounding_cache(cache, self.layers, self.rounding)
         output = self.model.base_model(

@@ -91,13 +91,13 @@ class GraphSteps:
         for step in range(STRIDE):
             captured.graph.replay()
             written[step].copy_(captured.tokens[:, 0])
-        self._forward.fed += STRIDE * len(tokens)
+        self._forward.forwarded.decode += STRIDE * len(tokens)
         decoder.lengths = [min(length + STRIDE, last + 1) for length in decoder.lengths]
         chosen: list[list[int]] = written.tolist()
         return chosen
 
     def _capture(self, slots: Slots) -> Captured:
-        device, fed = self._forward.device, self._forward.fed
+        device, fed = self._forward.device, self._forward.forwarded.decode
         tokens = torch.zeros(slots.rows, 1, dtype=torch.int64, device=device)
         # While the step is tried out it writes to the last slot, which no row ever reads.
         places = torch.full((slots.rows,), slots.capacity - 1, dtype=torch.int64, device=device)
@@ -109,7 +109,7 @@ class GraphSteps:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             self._step(slots, tokens, places)
-        self._forward.fed = fed
+        self._forward.forwarded.decode = fed
         return Captured(slots, graph, tokens, places)
 
     def _step(self, slots: Slots, tokens: Tensor, places: Tensor) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qharness.engines.attention import use_grouped_attention
-from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
+from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest
 from qharness.engines.batching import plan_batches
 from qharness.engines.decode_likelihood import TAIL, decode_likelihood, tail_of
 from qharness.engines.following import follow, path_logits
@@ -21,13 +21,15 @@ from qharness.engines.graphs import GraphSteps
 from qharness.engines.heads import Prompt, plan_heads
 from qharness.engines.identity import identity_of, prefill_identity_of
 from qharness.engines.likelihood import Answers, branch_likelihood, prefill_likelihood
-from qharness.engines.planned import Batch, run_planned
+from qharness.engines.planned import Batch, Planned, PlannedEngine, RequestPath, Work
 from qharness.engines.prefill import BatchPrefill, RememberingPrefill
 from qharness.engines.prefixes import PrefixTree, build_trees
 from qharness.engines.stopping import StopRule
+from qharness.engines.work import WorkCounter
 from qharness.errors import UsageError
 from qharness.evaluation.cache import RequestCache, request_key
 from qharness.kv.rounding import kv_rounding
+from qharness.models.architecture import architecture_of
 from qharness.quantization.linear import QuantizedLinear
 from qharness.serving.base import REFERENCE
 from qharness.serving.model import check_switch, serve, summary
@@ -69,7 +71,7 @@ GPU_ROWS = 8
 """Prompts that must share a head where they are computed in batches."""
 
 
-class HfEngine:
+class HfEngine(PlannedEngine):
     """Executes a loaded model with transformers.
 
     Args:
@@ -111,14 +113,21 @@ class HfEngine:
             is_shared = in_prefill == self.identity
             self._prefill_cache = self._cache if is_shared else RequestCache(request.cache, in_prefill)
         keep_weights(loaded, True)
+        self.forwarded = self._forward.forwarded
+        self.state_bytes = state_bytes_of(loaded.model.config, loaded.model.dtype.itemsize)
+        self.remembered = (self._budgets.remembered or HEADS) // self.state_bytes
+        self.linear_weights = linear_weights_of(loaded.model)
+        tensors = (*loaded.model.parameters(), *loaded.model.buffers())
+        self.weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        self._work = WorkCounter(bool(self._budgets.remembered), self._sees_all, self._budgets.prefill)
 
-    @property
-    def tokens_fed(self) -> int:
-        """Return how many tokens went through the model so far, padding included."""
-        return self._forward.fed
+    def plan(self, path: RequestPath, requests: Sequence[Any]) -> Planned[Any]:
+        """Return the batches of a list of requests; what contexts share is computed once."""
+        if path == "generate":
+            return self._plan_generation(requests)
+        return self._plan_prefill(requests) if path == "loglikelihood" else self._plan_decode(requests)
 
-    def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations in prefill: contexts and what they share once, with all continuations."""
+    def _plan_prefill(self, requests: Sequence[LikelihoodRequest]) -> Planned[Likelihood]:
         trees = build_trees(requests, self.max_length, share=self._sees_all)
         prompts = self._prompts([tuple(tree.tokens[: tree.context]) for tree in trees])
         heads = [prompt.head for prompt in prompts]
@@ -129,32 +138,30 @@ class HfEngine:
         shapes = [(head, tree.is_bare, tree.is_chain) for head, tree in zip(heads, trees, strict=True)]
         plan = plan_batches(lengths, self._budgets.prefill, shapes)
         keys = [request_key("prefill", *request) for request in requests]
-        return self._run(trees, prompts, plan, self._prefill_likelihood, keys, self._prefill_cache, progress)
+        work = self._work.prefill
+        return self._planned(trees, prompts, plan, self._prefill_likelihood, work, keys, self._prefill_cache)
 
-    def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations with the last 16 context tokens and the continuation fed one by one through the cache."""
+    def _plan_decode(self, requests: Sequence[LikelihoodRequest]) -> Planned[Likelihood]:
         trees = build_trees(requests, self.max_length)
         prompts = self._prompts([tuple(tree.tokens[: tree.context]) for tree in trees])
         lengths = [len(tree.tokens) for tree in trees]
         plan = plan_batches(lengths, self._budgets.slots, [tail_of(tree) for tree in trees], self._budgets.rows)
         keys = [request_key(f"decode-{TAIL}", *request) for request in requests]
         compute = partial(decode_likelihood, self._forward, self._prefill)
-        return self._run(trees, prompts, plan, compute, keys, self._cache, progress)
+        return self._planned(trees, prompts, plan, compute, self._work.decode, keys, self._cache)
 
-    def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
-        """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
+    def _plan_generation(self, requests: Sequence[GenerationRequest]) -> Planned[Generation]:
         fitted = [self._fit(request) for request in requests]
         prompts = self._prompts([request.prompt for request in fitted])
         lengths = [len(request.prompt) + request.max_new_tokens for request in fitted]
         kinds = [(request.max_new_tokens, request.temperature > 0) for request in fitted]
         rounds = self._budgets.rounds
         plan = plan_batches(lengths, self._budgets.slots * rounds, kinds, self._budgets.rows * rounds)
-        return run_planned(
-            [Batch(members, partial(self._generate, members, fitted, prompts)) for members in plan],
+        return Planned(
+            [self._generation(members, fitted, prompts) for members in plan],
             [request_key("generate", *request) for request in fitted],
             lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
             self._cache,
-            progress,
         )
 
     def path_logits(self, request: LikelihoodRequest) -> torch.Tensor:
@@ -187,16 +194,16 @@ class HfEngine:
             return branch_likelihood(self._forward, self._prefill, trees, prompts)
         return prefill_likelihood(self._forward, self._prefill, trees, prompts[0].head)
 
-    def _run(
+    def _planned(
         self,
         trees: Sequence[PrefixTree],
         prompts: Sequence[Prompt],
         plan: Sequence[Sequence[int]],
         compute: Callable[[Sequence[PrefixTree], Sequence[Prompt]], Answers],
+        work: Callable[[Sequence[PrefixTree], Sequence[Prompt]], Work],
         keys: Sequence[str],
         cache: RequestCache | None,
-        progress: Progress,
-    ) -> list[Likelihood]:
+    ) -> Planned[Likelihood]:
         waits = self._forward.device.type == "cpu"
 
         @torch.inference_mode()
@@ -205,20 +212,34 @@ class HfEngine:
             return answers() if waits else answers
 
         batches = [
-            Batch([i for place in places for i in trees[place].members], partial(start, places)) for places in plan
+            Batch(
+                [i for place in places for i in trees[place].members],
+                partial(start, places),
+                work([trees[place] for place in places], [prompts[place] for place in places]),
+            )
+            for places in plan
         ]
-        return run_planned(batches, keys, Likelihood, cache, progress)
+        return Planned(batches, keys, Likelihood, cache)
+
+    def _generation(
+        self, members: Sequence[int], requests: Sequence[GenerationRequest], prompts: Sequence[Prompt]
+    ) -> Batch[Generation]:
+        asked = [requests[index] for index in members]
+        work = self._work.generation(asked, [prompts[index] for index in members], self._rows(asked))
+        return Batch(members, partial(self._generate, members, requests, prompts), work)
+
+    def _rows(self, requests: Sequence[GenerationRequest]) -> int:
+        """Return how many rows requests that are generated together pass through."""
+        longest = max(len(request.prompt) + request.max_new_tokens for request in requests)
+        return max(1, min(self._budgets.rows, self._budgets.slots // longest))
 
     @torch.inference_mode()
     def _generate(
         self, members: Sequence[int], requests: Sequence[GenerationRequest], prompts: Sequence[Prompt]
     ) -> dict[int, Generation]:
         asked = [requests[index] for index in members]
-        longest = max(len(request.prompt) + request.max_new_tokens for request in asked)
-        rows = max(1, min(self._budgets.rows, self._budgets.slots // longest))
-        stream = Stream(
-            self._forward, self._prefill, self._rule, asked, [prompts[index] for index in members], rows, self._graphs
-        )
+        mine, rows = [prompts[index] for index in members], self._rows(asked)
+        stream = Stream(self._forward, self._prefill, self._rule, asked, mine, rows, self._graphs)
         return dict(zip(members, stream.run(), strict=True))
 
     def _fit(self, request: GenerationRequest) -> GenerationRequest:
@@ -239,6 +260,22 @@ def max_length_of(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) 
             return int(value)
     length = tokenizer.model_max_length
     return int(length) if length is not None and length < UNSET_LENGTH else DEFAULT_LENGTH
+
+
+def state_bytes_of(config: PretrainedConfig, itemsize: int) -> int:
+    """Return the bytes of one token's keys and values in all layers."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    return 2 * int(config.num_hidden_layers) * int(heads) * int(head) * itemsize
+
+
+def linear_weights_of(model: PreTrainedModel) -> int:
+    """Return the number of weights in the linears of all blocks."""
+    architecture = architecture_of(model.config)
+    linears: list[Any] = [
+        architecture.module(model, name) for name in architecture.linears(int(model.config.num_hidden_layers))
+    ]
+    return sum(linear.in_features * linear.out_features for linear in linears)
 
 
 def eos_ids(loaded: LoadedModel) -> frozenset[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,3 +32,9 @@ def answer_token(generation: Generation, answer: str, tokenizer: PreTrainedToken
         else:
             low = middle + 1
     return low - 1
+
+
+def median_answer_token(places: Iterable[int]) -> float | None:
+    """Return the median of `answer_token` over the answers that were found; None if none was."""
+    found = [place for place in places if place >= 0]
+    return float(median(found)) if found else None

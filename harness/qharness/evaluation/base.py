@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from qharness.results.schema import Result, Sample
 
 
+StepKey = tuple[str, str, int]
+"""What tells the steps of a run apart: evaluator, task and number of examples."""
+
+
 @dataclass
 class EvaluationContext:
     """One evaluator's job on one model.
@@ -31,6 +35,7 @@ class EvaluationContext:
         baseline: Returns the unquantized model with an exact cache, loaded when first asked for; for evaluators that
             compare distributions. None where there is none.
         perplexity: Texts whose perplexity is measured: names of protocols, or text sources.
+        part: Which part of its work an evaluator with prompts of its own shall do; empty for all of it.
         host: Registry, for text sources; None where none is needed.
         progress: Called with (done, total, label).
         task_done: Called with the samples and results of each finished task, so that they can be stored at once.
@@ -48,6 +53,7 @@ class EvaluationContext:
     system: str | None = None
     baseline: Callable[[], Engine] | None = None
     perplexity: Sequence[str] = ()
+    part: str = ""
     host: Host | None = None
     progress: Callable[[int, int, str], None] = lambda done, total, label: None
     task_done: Callable[[str, list[Sample], list[Result]], None] = lambda task, samples, results: None
@@ -55,11 +61,15 @@ class EvaluationContext:
 
 @dataclass(frozen=True)
 class TaskFailure:
-    """A task that could not be measured, with one sentence why."""
+    """A task that could not be measured, with one sentence why.
+
+    `is_skipped` tells that its data are the user's to bring and absent: it counts as missing, and the run as done.
+    """
 
     evaluator: str
     task: str
     reason: str
+    is_skipped: bool = False
 
 
 @dataclass

@@ -43,11 +43,18 @@ class RequestCache:
         self.folder = Path(folder) / identity_digest(identity)
         self._identity = dict(identity)
         self._answers: dict[str, Any] = {}
-        for part in sorted(self.folder.glob("part-*.parquet")):
-            self._answers.update(read_part(part))
+        self._known: set[str] = set()
+        self.refresh()
 
     def __len__(self) -> int:
         return len(self._answers)
+
+    def refresh(self) -> None:
+        """Read what other processes have stored in the meantime."""
+        for part in sorted(self.folder.glob("part-*.parquet")):
+            if part.name not in self._known:
+                self._known.add(part.name)
+                self._answers.update(read_part(part))
 
     def get(self, key: str) -> Sequence[Any] | None:
         """Return the stored fields of an answer, or None."""
@@ -62,7 +69,9 @@ class RequestCache:
         if not (self.folder / "identity.json").exists():
             write_json(self.folder / "identity.json", self._identity)
         table = pa.table({"key": list(answers), "answer": [json.dumps(list(fields)) for fields in answers.values()]})
-        write_atomically(self.folder / f"part-{uuid.uuid4().hex}.parquet", lambda path: pq.write_table(table, path))
+        name = f"part-{uuid.uuid4().hex}.parquet"
+        write_atomically(self.folder / name, lambda path: pq.write_table(table, path))
+        self._known.add(name)
         self._answers.update(answers)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from qharness.errors import QharnessError
+from qharness.errors import MissingData, QharnessError
 from qharness.evaluation.base import Evaluation, EvaluationContext, TaskFailure
 from qharness.evaluation.lm import EngineLM, LikelihoodPath
 from qharness.evaluation.rows import result_rows, sample_rows
@@ -42,7 +42,8 @@ def run_tasks(context: EvaluationContext, evaluator: str, path: LikelihoodPath =
         try:
             part = run_task(context, spec, evaluator, path)
         except Exception as error:
-            found.failures.append(TaskFailure(evaluator, spec.name, reason_of(error)))
+            is_skipped = spec.needs_own_data and isinstance(error, MissingData)
+            found.failures.append(TaskFailure(evaluator, spec.name, reason_of(error), is_skipped))
             continue
         context.task_done(spec.name, part.samples, part.results)
         found.samples += part.samples

@@ -69,7 +69,7 @@ def protocol_of(name: str) -> Protocol:
 
 
 def run_perplexity(context: EvaluationContext) -> Evaluation:
-    """Measure the perplexity of every text that the context names; `limit` bounds the windows.
+    """Measure the perplexity of every text that the context names, or of one; `limit` bounds the windows.
 
     Raises:
         UsageError: No text is named.
@@ -80,7 +80,7 @@ def run_perplexity(context: EvaluationContext) -> Evaluation:
             "Perplexity needs text: name some with --perplexity wikitext2, c4, wikipedia_pl, file:PATH or hub:ID."
         )
     found = Evaluation()
-    for name in context.perplexity:
+    for name in (name for name in context.perplexity if context.part in ("", name)):
         samples, results = measure(name, protocol_of(name), context, context.host)
         context.task_done(name, samples, results)
         found.samples += samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qharness.evaluation.answers import answer_token
+from qharness.evaluation.answers import answer_token, median_answer_token
 from qharness.evaluation.lm import EngineLM, RequestId
 from qharness.results.schema import Result, Sample
 
@@ -87,6 +87,7 @@ def result_rows(
                 normalized=None if baseline is None else context.suite.normalized(value, baseline),
                 invalid_rate=sum(s.invalid for s in chosen) / len(chosen) if spec.kind == "gen" else None,
                 constant=_constant(logged, filter_name, metric, context),
+                answer_token=median_answer_token(s.answer_token for s in chosen) if spec.kind == "gen" else None,
                 data=context.data_name,
             )
         )
@@ -124,7 +125,7 @@ def _generation_fields(entry: Mapping[str, Any], task: Task, spec: TaskSpec, lm:
     generation = lm.generations[RequestId(spec.name, entry["doc_id"], 0)]
     found = entry["filtered_resps"][0]
     prediction = str(found[0] if isinstance(found, list) else found)
-    is_invalid = bool(entry[INVALID_RATE]) if INVALID_RATE in entry else prediction.strip() in ("", INVALID)
+    is_invalid = bool(entry[INVALID_RATE]) if INVALID_RATE in entry else is_unreadable(prediction, entry["target"])
     return {
         "gold": _gold(entry["target"], task.doc_to_choice(entry["doc"]) if task.config.doc_to_choice else None),
         "prediction": prediction,
@@ -133,6 +134,12 @@ def _generation_fields(entry: Mapping[str, Any], task: Task, spec: TaskSpec, lm:
         "answer_token": answer_token(generation, prediction, lm.tokenizer),
         "tokens": len(generation.tokens),
     }
+
+
+def is_unreadable(prediction: str, target: Any) -> bool:
+    """Whether nothing was found or written, although the question has an answer."""
+    golds = target if isinstance(target, list | tuple) else [target]
+    return prediction.strip() == INVALID or not (prediction.strip() or any(not str(gold).strip() for gold in golds))
 
 
 def _gold(target: Any, choices: Sequence[str] | None) -> str:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-T = TypeVar("T")
+from qharness.executors.base import ExecutorRequest
+
+J = TypeVar("J")
 R = TypeVar("R")
 
 
 class InlineExecutor:
-    """Runs every job in this process."""
+    """Runs every job in this process, whatever the request."""
 
     name = "inline"
+    workers = 1
 
-    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
-        """Run the jobs lazily, in order."""
-        return map(function, jobs)
+    def __init__(self, request: ExecutorRequest | None = None) -> None:
+        pass
+
+    def run(self, function: Callable[[J], R], jobs: Iterable[J], settle: Callable[[J, R], Iterable[J]]) -> None:
+        """Run the jobs in order; what follows from a job comes before the next."""
+        waiting = deque(jobs)
+        while waiting:
+            job = waiting.popleft()
+            waiting.extendleft(reversed(list(settle(job, function(job)))))
 
     def shutdown(self) -> None:
         """Nothing to release."""

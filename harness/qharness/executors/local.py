@@ -5,73 +5,39 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
-from typing import TypeVar
+from typing import Any
 
-from qharness.errors import QharnessError
-from qharness.executors.base import assign_device
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-MOST_CPU_WORKERS = 8
-"""Each holds a model; more than that rarely pays on one machine."""
-LIVES = 3
-"""How often workers may die before the run gives up."""
+from qharness.executors.base import ExecutorRequest
+from qharness.executors.pool import MOST_CPU_WORKERS, Died, PoolExecutor, cores, prepare_worker
 
 
-class WorkersDied(QharnessError):
-    """Worker processes died again and again."""
-
-
-class LocalExecutor:
+class LocalExecutor(PoolExecutor["Future[Any]"]):
     """Runs jobs in worker processes and repeats the jobs of a worker that died.
 
     On a CPU each worker has an equal share of the cores: threads of one process wait for one another at every small
     operation, processes do not.
 
     Args:
-        device: Device of the run; `cuda` uses every GPU, `cuda:1` that one alone.
-        workers: Number of processes; chosen by the device when 0.
+        request: Device and number of workers.
     """
 
     name = "local"
 
-    def __init__(self, device: str = "cpu", workers: int = 0) -> None:
-        self._devices = devices_of(device, workers)
+    def __init__(self, request: ExecutorRequest) -> None:
+        self._devices = devices_of(request.device, request.workers)
         self._threads = max(1, cores() // len(self._devices))
         self._pool: ProcessPoolExecutor | None = None
-        self._deaths = 0
 
     @property
     def workers(self) -> int:
         """Number of processes."""
         return len(self._devices)
-
-    def map(self, function: Callable[[T], R], jobs: Iterable[T]) -> Iterator[R]:
-        """Start all jobs and yield their results in order; the jobs of a dead worker are started again.
-
-        Raises:
-            WorkersDied: Workers died more than `LIVES` times.
-        """
-        listed = list(jobs)
-        futures: list[Future[R]] = [self._submit(function, job) for job in listed]
-        for place in range(len(listed)):
-            while True:
-                try:
-                    result = futures[place].result()
-                    break
-                except BrokenProcessPool:
-                    self._replace_workers()
-                    for later in range(place, len(listed)):
-                        if not _succeeded(futures[later]):
-                            futures[later] = self._submit(function, listed[later])
-            yield result
 
     def shutdown(self) -> None:
         """Stop the workers; jobs that have not begun are dropped."""
@@ -79,7 +45,24 @@ class LocalExecutor:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def _submit(self, function: Callable[[T], R], job: T) -> Future[R]:
+    def _start(self, function: Callable[[Any], Any], job: Any) -> Future[Any]:
+        try:
+            return self._processes().submit(function, job)
+        except BrokenProcessPool:
+            self.shutdown()
+            return self._processes().submit(function, job)
+
+    def _wait(self, handles: list[Future[Any]]) -> Iterable[Future[Any]]:
+        return wait(handles, return_when=FIRST_COMPLETED).done
+
+    def _result(self, handle: Future[Any]) -> Any:
+        try:
+            return handle.result()
+        except BrokenProcessPool:
+            raise Died from None
+
+    def _processes(self) -> ProcessPoolExecutor:
+        """Return the pool; a new one if there is none."""
         if self._pool is None:
             context = get_context("spawn")
             devices: Queue[str] = context.Queue()
@@ -89,26 +72,7 @@ class LocalExecutor:
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=start)
             for _ in range(self.workers):
                 self._pool.submit(_warm_up)
-        try:
-            return self._pool.submit(function, job)
-        except BrokenProcessPool as error:
-            broken: Future[R] = Future()
-            broken.set_exception(error)
-            return broken
-
-    def _replace_workers(self) -> None:
-        self.shutdown()
-        self._deaths += 1
-        if self._deaths > LIVES:
-            raise WorkersDied(
-                f"Worker processes died {self._deaths} times, perhaps for want of memory; what is finished is kept. "
-                "Continue with --resume, or use --executor inline."
-            )
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self._pool
 
 
 def devices_of(device: str, workers: int = 0) -> list[str]:
@@ -123,15 +87,9 @@ def devices_of(device: str, workers: int = 0) -> list[str]:
     return [device] * (workers or 1)
 
 
-def _succeeded(future: Future[R]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
-
-
 def _begin(devices: Queue[str], threads: int, parent: int) -> None:
-    """Prepare a worker before it imports torch: its device, its threads, and an end together with its parent."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    assign_device(devices.get())
+    """Prepare a worker, which ends together with its parent."""
+    prepare_worker(devices.get(), threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 

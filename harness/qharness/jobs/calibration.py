@@ -48,15 +48,13 @@ def calibration_name(plan: RunPlan) -> str:
 
 
 def corpus_for(plan: RunPlan, loaded: LoadedModel, host: Host) -> Corpus:
-    """Return the calibration tokens of a plan.
+    """Return the calibration tokens of a plan; several sources give equal shares of the samples.
 
     Raises:
-        UsageError: No text source is named and the model has none of its own.
+        UsageError: No text source is named and the model has none of its own, or there are more than samples.
         MissingData: A source cannot be read or is too short.
     """
-    from itertools import chain
-
-    from qharness.calibration.corpus import pack_corpus
+    from qharness.calibration.corpus import mix_corpora, pack_corpus, shares
     from qharness.calibration.sources import texts_of
 
     sources = text_sources(plan)
@@ -65,11 +63,20 @@ def corpus_for(plan: RunPlan, loaded: LoadedModel, host: Host) -> Corpus:
             f"Calibration of '{plan.model}' needs text: name a source with --text file:PATH or --text hub:ID."
         )
     size = size_of(plan, int(getattr(loaded.model.config, "max_position_embeddings", USUAL_SIZE.length)))
-    readers = [texts_of(source, host, plan.seed) for source in sources]
-    texts = chain.from_iterable(reader() for reader in readers)
-    return pack_corpus(
-        texts, loaded.tokenizer, source=calibration_name(plan), samples=size.samples, length=size.length, seed=plan.seed
-    )
+    if size.samples < len(sources):
+        raise UsageError(f"{len(sources)} texts need at least as many calibration samples, not {size.samples}.")
+    parts = [
+        pack_corpus(
+            texts_of(source, host, plan.seed)(),
+            loaded.tokenizer,
+            source=source,
+            samples=samples,
+            length=size.length,
+            seed=plan.seed,
+        )
+        for source, samples in zip(sources, shares(size.samples, len(sources)), strict=True)
+    ]
+    return mix_corpora(parts, source=calibration_name(plan), seed=plan.seed)
 
 
 def hessians_for(plan: RunPlan, loaded: LoadedModel) -> HessianStore | None:

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from qharness.estimation.forecast import Forecast
 from qharness.evaluation.base import TaskFailure
 from qharness.executors.base import Executor
 from qharness.jobs.artifacts import Facts, build_artifact, describe_baseline
+from qharness.jobs.chunks import ChunkJob, answer
 from qharness.jobs.configurations import ArtifactSpec, Built, Configuration, artifact_specs, configurations
+from qharness.jobs.divided import DividedSteps
+from qharness.jobs.estimate import Estimate, EstimateJob, estimate
 from qharness.jobs.evaluate import EvaluationJob, Measured, evaluate, evaluation_jobs, steps
 from qharness.jobs.matrix import drafts, rows_of, selected, subject_of
 from qharness.jobs.outcome import Outcome, guarded
 from qharness.jobs.plan import BASELINE
+from qharness.jobs.progress import spoken
 from qharness.jobs.site import Site
+from qharness.jobs.spent import Spent
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,13 @@ class BuildJob:
     spec: ArtifactSpec
 
 
-Job = BuildJob | EvaluationJob
+Job = BuildJob | EstimateJob | EvaluationJob | ChunkJob
+WORTH_AN_ESTIMATE = 16
+"""Documents a task from which a run is estimated before it starts."""
+SURVEYED = 4
+"""Documents of each task whose requests are built for that."""
+TIMED = 1
+"""Steps of each evaluator whose writing is timed for that."""
 
 
 class Conductor:
@@ -41,6 +53,11 @@ class Conductor:
         self.site, self.executor = site, executor
         self.built: dict[ArtifactSpec, Built] = {}
         self.failed = False
+        self.forecast = site.reporter.forecast = Forecast(executor.workers)
+        self._facts: dict[ArtifactSpec, Facts] = {}
+        self._divided = DividedSteps()
+        self._spent: dict[Configuration, Spent] = {}
+        self._stopped: set[Configuration] = set()
 
     def through_all(self) -> bool:
         """Build and evaluate everything; returns whether any cell failed.
@@ -52,11 +69,14 @@ class Conductor:
         self._build([baseline])
         if baseline not in self.built:
             return True
+        self.forecast.expect_builds(1 + len(specs))
+        self.forecast.expect_more(len(specs) * (1 + len(plan.ablate)))
         if plan.matrix is not None:
             return self._through_matrix(baseline)
-        first = configurations(plan, self.built.values())
-        self._build(specs, first)
-        rest = [c for c in configurations(plan, self.built.values()) if c not in first]
+        first = configurations(plan, [self.built[baseline]])
+        self._build(specs, first, self._estimates(first[0]))
+        built = [self.built[spec] for spec in specs if spec in self.built]
+        rest = [c for c in configurations(plan, built) if c not in first]
         self._explain_ablations(rest)
         self._expect(len(first) + len(rest))
         self._do(self._evaluations(rest))
@@ -67,7 +87,7 @@ class Conductor:
         site = self.site
         published = ArtifactSpec(site.plan.plugins[0], site.plan.seed)
         first = [Configuration(self.built[baseline])]
-        self._build([published], first)
+        self._build([published], first, self._estimates(first[0]))
         if published not in self.built:
             return True
         subject = subject_of(site.plan, site.host, self.built[published])
@@ -82,20 +102,38 @@ class Conductor:
         self._do(self._evaluations(rest.values()))
         return self.failed
 
-    def _build(self, specs: Iterable[ArtifactSpec], meanwhile: Iterable[Configuration] = ()) -> None:
-        """Build models, and evaluate configurations meanwhile."""
-        self._do([*(BuildJob(self.site, spec) for spec in specs), *self._evaluations(meanwhile)])
+    def _build(
+        self, specs: Iterable[ArtifactSpec], meanwhile: Iterable[Configuration] = (), first: Iterable[Any] = ()
+    ) -> None:
+        """Do the first jobs, build models, and evaluate configurations meanwhile.
+
+        Models are listed in the order of the plan, whichever is ready first.
+        """
+        wanted = list(specs)
+        self._do([*first, *(BuildJob(self.site, spec) for spec in wanted), *self._evaluations(meanwhile)])
+        for spec in wanted:
+            if spec in self._facts:
+                self.site.run.write_artifact(self._facts[spec])
+
+    def _estimates(self, configuration: Configuration) -> list[EstimateJob]:
+        """Return the job that estimates the run; none for a run so small that it would take longer than it saves."""
+        limit = self.site.plan.limit
+        if limit is not None and limit < WORTH_AN_ESTIMATE:
+            return []
+        return [EstimateJob(self.site, configuration, documents=SURVEYED, writing=TIMED)]
 
     def _expect(self, count: int) -> None:
         """Tell the reporter how many steps there are, now that the configurations are known."""
+        self.forecast.expect_more(0)
         self.site.reporter.total = len(self.built) + count * len(steps(self.site.plan, self.site.host))
 
     def _evaluations(self, chosen: Iterable[Configuration]) -> list[EvaluationJob]:
         jobs = []
         for configuration in chosen:
-            left = evaluation_jobs(self.site, configuration)
+            left = evaluation_jobs(self.site, configuration, self.executor.workers)
             jobs += left
             todo = {key for job in left for key in job.steps}
+            self.forecast.expect(configuration, todo, configuration.limit)
             for step in steps(self.site.plan, self.site.host):
                 if step.key not in todo:
                     label = f"{self._label(configuration)}: {step.evaluator.name} {step.task_name}"
@@ -111,42 +149,72 @@ class Conductor:
                 )
 
     def _do(self, jobs: list[Any]) -> None:
-        spent: dict[Configuration, float] = {}
-        stopped: set[Configuration] = set()
-        for job, outcome in zip(jobs, self.executor.map(work, jobs), strict=True):
-            if isinstance(job, BuildJob):
-                self._settle_build(job, outcome)
-            else:
-                self._settle_evaluation(job, outcome)
-                spent[job.configuration] = spent.get(job.configuration, 0.0) + outcome.seconds
-                if outcome.value is None:
-                    stopped.add(job.configuration)
-        for configuration, seconds in spent.items():
-            if configuration not in stopped:
-                self._notify(configuration, "evaluate", Outcome(None, seconds))
+        """Do jobs and what follows from them."""
+        self._spent, self._stopped = {}, set()
+        self.executor.run(work, jobs, self._settle)
+        for configuration, spent in self._spent.items():
+            if configuration not in self._stopped:
+                self._notify(configuration, "evaluate", Outcome(None, spent.seconds))
+
+    def _settle(self, job: Any, outcome: Outcome[Any]) -> Iterable[Any]:
+        """Write down what came of a job and return the jobs that follow from it."""
+        if isinstance(job, BuildJob):
+            self._settle_build(job, outcome)
+            return ()
+        if isinstance(job, EstimateJob):
+            self._settle_estimate(outcome)
+            return ()
+        if isinstance(job, ChunkJob):
+            return self._divided.settle(job, outcome)
+        return self._settle_evaluation(job, outcome)
+
+    def _settle_estimate(self, outcome: Outcome[Estimate]) -> None:
+        if outcome.value is None:
+            self.site.reporter.say(f"The time cannot be estimated: {outcome.reason}")
+            return
+        found = outcome.value.probe
+        self.forecast.begin(found.sizes, found.rates)
+        self.site.reporter.say(
+            f"About {spoken(self.forecast.total())} of evaluation: prompts are read at {found.rates.prefill:,.0f} and "
+            f"texts written at {found.rates.decode:,.0f} tokens a second"
+            + (f" by each of {self.executor.workers} workers." if self.executor.workers > 1 else ".")
+        )
 
     def _settle_build(self, job: BuildJob, outcome: Outcome[tuple[Built, Facts]]) -> None:
         configuration = Configuration(Built(job.spec, self.site.plan.model, ""))
         if outcome.value is None:
             self._record(configuration, "quantize", outcome)
         else:
-            self.built[job.spec], facts = outcome.value
-            self.site.run.write_artifact(facts)
+            self.built[job.spec], self._facts[job.spec] = outcome.value
+            self.site.run.write_artifact(self._facts[job.spec])
             self._notify(configuration, "quantize", outcome)
+        self.forecast.built(outcome.seconds)
         self.site.reporter.step(f"{self._label(configuration)}: ready", outcome.seconds)
 
-    def _settle_evaluation(self, job: EvaluationJob, outcome: Outcome[Measured]) -> None:
+    def _settle_evaluation(self, job: EvaluationJob, outcome: Outcome[Measured]) -> Iterable[Any]:
         if outcome.value is None:
+            self._stopped.add(job.configuration)
+            self.forecast.drop(job.configuration, job.steps)
             self._record(job.configuration, "evaluate", outcome)
-            return
+            return ()
         label = self._label(job.configuration)
         self.site.run.write_kernels(job.configuration.cell(self.site.plan), outcome.value.kernels)
         for failure in outcome.value.failures:
-            self.failed = True
+            self.failed = self.failed or not failure.is_skipped
             self.site.run.record_failure(job.configuration.cell(self.site.plan), failure)
-            self.site.reporter.say(f"{label}: {failure.task} failed: {failure.reason}")
-        for (evaluator, task, _), seconds in outcome.value.seconds.items():
-            self.site.reporter.step(f"{label}: {evaluator} {task}", seconds)
+            what = "is skipped" if failure.is_skipped else "failed"
+            self.site.reporter.say(f"{label}: {failure.task} {what}: {failure.reason}")
+        following: list[ChunkJob] = []
+        for key, spent in outcome.value.spent.items():
+            if key in outcome.value.divisions:
+                following += self._divided.chunks(job, key, outcome.value.divisions[key], spent)
+                continue
+            whole = job.spent + spent
+            self._spent[job.configuration] = self._spent.get(job.configuration, Spent()) + whole
+            self.forecast.finish(job.configuration, key, whole)
+            evaluator, task, _ = key
+            self.site.reporter.step(f"{label}: {evaluator} {task}", whole.seconds)
+        return following
 
     def _record(self, configuration: Configuration, stage: str, outcome: Outcome[Any]) -> None:
         """Store a failure of a whole configuration; told once, however many of its jobs it stopped."""
@@ -178,6 +246,10 @@ def work(job: Job) -> Outcome[Any]:
     """Do a job, in whatever process."""
     if isinstance(job, EvaluationJob):
         return evaluate(job)
+    if isinstance(job, ChunkJob):
+        return answer(job)
+    if isinstance(job, EstimateJob):
+        return estimate(job)
     return guarded(partial(_build, job))
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from qharness.errors import UsageError
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str, elsewhere: bool = False) -> str:
     """Return a device name; `auto` is the first GPU, else the CPU.
+
+    Args:
+        device: What was asked for.
+        elsewhere: Whether the jobs may run on other machines, so that a GPU need not be here.
 
     Raises:
         UsageError: A GPU is asked for and there is none.
@@ -15,7 +19,7 @@ def resolve_device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if device.startswith("cuda") and not elsewhere and not torch.cuda.is_available():
         raise UsageError(f"--device {device}: torch sees no GPU here; use --device cpu.")
     return device
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from qharness.engines.base import Engine, EngineRequest
 from qharness.errors import QharnessError
@@ -19,6 +20,7 @@ class _Kept:
         self.identity: tuple[object, ...] = ()
         self.engine: Engine | None = None
         self.error: QharnessError | None = None
+        self.beside: dict[object, Any] = {}
 
     def get(self, identity: tuple[object, ...], create: Callable[[], Engine]) -> Engine:
         """Return the engine of that identity, made if it is another one's; an error is raised again without a try."""
@@ -39,6 +41,7 @@ class _Kept:
         if self.engine is not None:
             self.engine.close()
         self.identity, self.engine, self.error = (), None, None
+        self.beside.clear()
 
 
 _measured, _baseline = _Kept(), _Kept()
@@ -52,6 +55,11 @@ def engine_for(site: Site, configuration: Configuration) -> Engine:
     """
     identity = (site.run.path, site.plan.device, configuration)
     return _measured.get(identity, lambda: _create(site, configuration))
+
+
+def kept_beside_engine() -> dict[object, Any]:
+    """Return what this process keeps as long as the engine of `engine_for`: it may refer to the model."""
+    return _measured.beside
 
 
 def baseline_for(site: Site) -> Engine:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qharness.errors import UnknownName, UsageError, normalize_name
+from qharness.executors.base import ExecutorRequest
 from qharness.host import Host
 from qharness.records import (
     DataSource,
@@ -22,6 +23,8 @@ from qharness.records import (
 
 BASELINE = "fp16"
 DEFAULT_MODEL = "demo"
+CHUNK_TOKENS = 32768
+"""Seconds of work for a GPU or a few cores: much against reading the requests, little against losing a worker."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,9 @@ class RunPlan:
         seed: Seed of quantization and sampling.
         seeds: How many times each method quantizes, with seeds from `seed` up.
         engine, executor, kernels, kv_bits, kv_prefill, device, dtype: How models are executed.
+        workers: Number of the executor's workers; chosen by it when 0.
+        ray_address: Address of an existing Ray cluster, or empty.
+        chunk_tokens: Least work that a step is divided into, in tokens.
         ablate: Runtime transforms of which each is left out in rows of its own.
         chat_template, system: How prompts are wrapped.
         settings: Options of quantizers, `{plugin: {option: text}}`.
@@ -60,6 +66,9 @@ class RunPlan:
     seeds: int = 1
     engine: str = "hf"
     executor: str = "inline"
+    workers: int = 0
+    ray_address: str = ""
+    chunk_tokens: int = CHUNK_TOKENS
     kernels: str = "auto"
     kv_bits: int = 16
     kv_prefill: str = "invisible"
@@ -105,7 +114,7 @@ class RunPlan:
         for name in self.evaluators:
             host.get(EvaluatorRecord, name)
         host.get(EngineRecord, self.engine)
-        host.get(ExecutorRecord, self.executor)
+        host.get(ExecutorRecord, self.executor).check(self.executor_request())
         for name in self.settings:
             if name not in self.plugins:
                 raise UnknownName("quantizer in this run", name, self.plugins)
@@ -126,7 +135,15 @@ class RunPlan:
             raise UsageError("--calibration NAME=SOURCE names the calibration texts; drop --text and --hessians.")
         if self.system is not None and not self.chat_template:
             raise UsageError("--system needs --apply-chat-template: without it there is no system prompt.")
+        if self.workers < 0 or self.chunk_tokens < 1:
+            raise UsageError("--workers and --chunk-tokens take positive numbers.")
+        if self.ray_address and self.executor != "ray":
+            raise UsageError("--ray-address needs --executor ray.")
         self.data_folder(host)
+
+    def executor_request(self) -> ExecutorRequest:
+        """Return what the run asks of its executor."""
+        return ExecutorRequest(self.device, self.workers, self.ray_address)
 
     def data_folder(self, host: Host) -> str:
         """Return `hub` or the folder behind `data`.

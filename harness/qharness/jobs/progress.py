@@ -8,16 +8,30 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as Remaining
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from qharness.estimation.forecast import Forecast
 
 
 class Reporter:
     """Shows two levels: the steps of the whole run, and the work inside the current step.
 
     Args:
-        total: Number of steps of the run; the ETA of the whole counts them as equal.
+        total: Number of steps of the run; without a forecast they count as equal.
         quiet: Print nothing (`--json`).
+
+    Attributes:
+        forecast: Tells the remaining time from tokens and measured rates, once they are known.
     """
 
     def __init__(self, total: int, quiet: bool = False) -> None:
@@ -25,12 +39,13 @@ class Reporter:
         self.total = total
         self.done = 0
         self.started = time.monotonic()
+        self.forecast: Forecast | None = None
         self.bars: Progress | None = None
         self.run_bar: TaskID | None = None
         self.step_bar: TaskID | None = None
         if sys.stderr.isatty() and not quiet:
             columns = (TextColumn("{task.description:<58.58}"), BarColumn(24), MofNCompleteColumn())
-            self.bars = Progress(*columns, TimeElapsedColumn(), Remaining(), console=self.console, transient=True)
+            self.bars = Progress(*columns, TimeElapsedColumn(), _Left(self), console=self.console, transient=True)
 
     def __enter__(self) -> Self:
         """Start the display."""
@@ -60,6 +75,34 @@ class Reporter:
         if self.bars and self.run_bar is not None:
             self.bars.update(self.run_bar, completed=self.done, total=self.total)
             return
+        self.say(f"[{self.done}/{self.total}] {label} ({seconds:.1f} s, about {self.left():.0f} s left)")
+
+    def left(self) -> float:
+        """Return the remaining seconds of the whole run."""
+        if self.forecast is not None and self.forecast.is_ready:
+            return self.forecast.left()
         elapsed = time.monotonic() - self.started
-        left = elapsed / self.done * max(0, self.total - self.done)
-        self.say(f"[{self.done}/{self.total}] {label} ({seconds:.1f} s, about {left:.0f} s left)")
+        return elapsed / max(self.done, 1) * max(0, self.total - self.done)
+
+
+class _Left(ProgressColumn):
+    """Remaining time of the whole run, beside its bar."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__()
+        self._reporter = reporter
+
+    def render(self, task: Task) -> Text:
+        reporter = self._reporter
+        if task.id != reporter.run_bar or not reporter.done:
+            return Text("")
+        return Text(f"{spoken(reporter.left())} left", style="progress.remaining")
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration for people: `12 s`, `3 min 20 s`, `7 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

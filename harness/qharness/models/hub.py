@@ -55,7 +55,7 @@ def load_hf(request: LoadRequest) -> LoadedModel:
     from qharness.artifacts.tensorfiles import read_headers
 
     dtype = torch_dtype(request.dtype)
-    folder = _folder(request.reference)
+    folder = folder_of(request.reference)
     if is_artifact(folder):
         return replace(load_artifact(replace(request, reference=str(folder))), reference=request.reference)
     if request.ablate:
@@ -141,7 +141,12 @@ def quiet_loading() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _folder(reference: str) -> Path:
+def folder_of(reference: str) -> Path:
+    """Return the local folder of a model: the reference itself, or what the hub has under it, downloaded.
+
+    Raises:
+        MissingModel: The hub does not have it, or cannot be reached.
+    """
     path = Path(reference).expanduser()
     if path.is_dir():
         return path

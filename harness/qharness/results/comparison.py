@@ -190,6 +190,7 @@ def _alone(measured: Measured, tasks: Sequence[TaskSpec], protocol: Protocol | N
 
 def _summary(measured: Measured, e: Evidence) -> Summary:
     repetition = [m.result.value for m in measured.of("free") if m.identity.metric == "seq_rep_4"]
+    distance = [m.result.value for m in measured.of("divergence") if m.identity.metric == "kl_mean"]
     return {
         "r_mc": e.r_mc.estimate if e.r_mc else None,
         "r_mc_low": e.r_mc.low if e.r_mc else None,
@@ -204,6 +205,7 @@ def _summary(measured: Measured, e: Evidence) -> Summary:
         "ll_gap": e.decode.gap if e.decode else None,
         "seq_rep_4": repetition[0] if repetition else None,
         "degenerate_rate": e.free.rate.estimate if e.free else None,
+        "kl": distance[0] if distance else None,
     }
 
 

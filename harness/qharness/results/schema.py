@@ -107,6 +107,8 @@ class Result:
         invalid_rate: Share of unreadable answers, None for mc.
         constant: Score of the best constant predictor of this metric on these documents, if known.
         data: `hub`, `embedded` or a folder.
+        answer_token: Median index of the generated token at which the scored answers begin, over those that stand in
+            their responses; None for mc.
     """
 
     evaluator: str
@@ -124,6 +126,7 @@ class Result:
     invalid_rate: float | None = None
     constant: float | None = None
     data: str = ""
+    answer_token: float | None = None
 
 
 @dataclass(frozen=True)

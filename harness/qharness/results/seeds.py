@@ -30,13 +30,15 @@ def pooled_seeds(configurations: Sequence[Measured], evidence: Mapping[str, Evid
 
 
 def _row(group: Sequence[Measured], found: Sequence[Evidence]) -> SeedsRow:
-    r_mc, r_gen, index = (_pool([getattr(e, name) for e in found]) for name in ("r_mc", "r_gen", "index"))
+    r_mc, r_gen = (_at_least_zero(_pool([getattr(e, name) for e in found])) for name in ("r_mc", "r_gen"))
+    index = _pool([e.index for e in found])
     whole = replace(
         found[0],
         r_mc=r_mc,
         r_gen=r_gen,
         index=index,
         documents=min(e.documents for e in found),
+        quantizations=len(group),
         decode=_together([e.decode for e in found]),
         free=_texts([e.free for e in found]),
     )
@@ -56,6 +58,11 @@ def _row(group: Sequence[Measured], found: Sequence[Evidence]) -> SeedsRow:
 def _pool(intervals: Sequence[Interval | None]) -> Interval | None:
     known = [interval for interval in intervals if interval is not None]
     return across_quantizations(known) if len(known) == len(intervals) else None
+
+
+def _at_least_zero(interval: Interval | None) -> Interval | None:
+    """Return the part of a retention's interval that a retention can reach."""
+    return None if interval is None else replace(interval, low=max(0.0, interval.low), high=max(0.0, interval.high))
 
 
 def _together(parts: Sequence[DecodeAgreement | None]) -> DecodeAgreement | None:

@@ -37,13 +37,15 @@ class TaskCell(TypedDict):
     `delta`, its interval `low`/`high`, `p`, `p_holm`, `mde` and `flips` compare with the baseline on the
     `n_paired` documents whose prompts are equal. `test` names the test. `flips` is the share of documents that
     changed between right and wrong, `changed` of those whose answer changed at all. `no_evidence` marks a
-    score at or below the best constant predictor. `failed` is the reason why nothing was measured.
+    score at or below the best constant predictor. `answer_token` is the median index of the generated token at
+    which the scored answers begin. `failed` is the reason why nothing was measured.
     """
 
     value: float | None
     stderr: float | None
     normalized: float | None
     invalid_rate: float | None
+    answer_token: float | None
     n: int
     n_paired: int
     delta: float | None
@@ -134,6 +136,7 @@ class Summary(TypedDict):
     ll_gap: float | None
     seq_rep_4: float | None
     degenerate_rate: float | None
+    kl: float | None
 
 
 class VerdictRow(TypedDict):

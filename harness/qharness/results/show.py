@@ -14,7 +14,7 @@ RESULT_FIELDS = (
 )  # fmt: skip
 """Fields that scripts may rely on; rows also carry those of `RESULT_EXTRAS`."""
 
-RESULT_EXTRAS = ("config", "artifact_digest", "constant", "kv_prefill", "variant")
+RESULT_EXTRAS = ("config", "artifact_digest", "constant", "answer_token", "kv_prefill", "variant")
 
 
 def show(run: RunDirectory) -> dict[str, Any]:
@@ -22,9 +22,11 @@ def show(run: RunDirectory) -> dict[str, Any]:
 
     Returns:
         `run` (content of run.json and `finished`), `results` (fractions; `normalized` in percent),
-        `verdicts`, `artifacts`, `kernels` (what served the modules) and `failures`. Verdicts of an ablation matrix
-        carry the names of their `rows`.
+        `verdicts`, `artifacts`, `kernels` (what served the modules), `failures`, and of a finished run `seeds` (several
+        quantizations together) and `rules` (of the verdicts). Verdicts of an ablation matrix carry the names of their
+        `rows`.
     """
+    comparison = run.comparison() or {}
     return {
         "run": {**run.info, "path": str(run.path), "finished": run.is_finished},
         "results": [_result(row) for row in run.result_rows()],
@@ -32,6 +34,8 @@ def show(run: RunDirectory) -> dict[str, Any]:
         "artifacts": run.artifacts(),
         "kernels": run.kernels(),
         "failures": [{key: row[key] for key in ("config", "evaluator", "task", "reason")} for row in run.failures()],
+        "seeds": comparison.get("seeds", []),
+        "rules": comparison.get("rules", []),
     }
 
 

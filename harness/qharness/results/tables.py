@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from qharness.results.directory import RunDirectory
 from qharness.results.kernels import kernel_lines
-from qharness.results.matrix import MatrixLine, bounds, matrix_finding, matrix_lines
+from qharness.results.matrix import bounds, matrix_finding, matrix_lines
+from qharness.results.verdict_tables import evidence_table, matrix_table, rules_table, verdict_text
 from qharness.serving.base import REFERENCE
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ LEGEND = (
     "Percent of the task's metric. * differs from the baseline after Holm's correction (5 %); "
     "° not above the best constant answer, so no evidence; - not measured."
 )
+SEEDS_FIGURES = {"r_mc": "r MC", "r_gen": "r GEN", "index": "index"}
 NAME_WIDTH, CONFIGURATION_WIDTH = 20, 24
-COLOURS = {
-    "healthy": "green", "uniform_damage": "yellow", "dissociated": "magenta", "collapsed": "red",
-    "cache_path_fault": "red", "inconclusive": "bright_black",
-}  # fmt: skip
 
 
 def print_run(run: RunDirectory, console: Console) -> None:
@@ -48,7 +46,8 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
         parts.append(Text(f"NOTE: {comparison['notice']}", style="bold"))
     lines = matrix_lines(comparison)
     if lines:
-        parts += [matrix_table(lines), Text(matrix_finding(lines), style="bold")]
+        parts += [matrix_table(lines), evidence_table(lines), rules_table(comparison["rules"])]
+        parts.append(Text(matrix_finding(lines), style="bold"))
         parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
         return parts
     configurations = comparison["configurations"]
@@ -58,11 +57,11 @@ def comparison_tables(comparison: Mapping[str, Any], width: int) -> list[Rendera
     parts += [Text(LEGEND, style="dim"), averages_table(comparison)]
     names = {c["id"]: c["label"] for c in configurations}
     for verdict in comparison["verdicts"]:
-        line = Text(f"{names[verdict['config']]}: ")
-        line.append(verdict["verdict"].replace("_", " "), style=f"bold {COLOURS.get(verdict['verdict'], '')}".strip())
-        line.append(f". {verdict['evidence'].get('reason', '')}")
-        parts.append(line)
+        reason = f". {verdict['evidence'].get('reason', '')}"
+        parts.append(Text.assemble(f"{names[verdict['config']]}: ", verdict_text(verdict["verdict"]), reason))
     parts += [Text(seeds_line(row)) for row in comparison.get("seeds", ())]
+    if comparison["verdicts"]:
+        parts.append(rules_table(comparison["rules"]))
     served = [row for row in comparison.get("kernels", ()) if row["kernel"] != REFERENCE or row["reason"]]
     parts += [Text(f"Kernels of {line}", style="dim") for line in kernel_lines(served)]
     parts += [Text(line, style="red") for line in failure_lines(comparison["failures"])]
@@ -92,27 +91,10 @@ def pairs_table(comparison: Mapping[str, Any], configurations: Sequence[Mapping[
 def seeds_line(row: Mapping[str, Any]) -> str:
     """Return one sentence on several quantizations of one method."""
     verdict = row["verdict"].replace("_", " ")
-    return f"{row['plugin']}, {len(row['seeds'])} quantizations together: {verdict}. {row['reason']}"
-
-
-def matrix_table(lines: Sequence[MatrixLine]) -> Table:
-    """Return the ablation matrix: a line for each row, with its verdict and the figures behind it."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        "row", "verdict", "r MC", "r GEN", "index", "decode=", "degen.", "what runs", box=None, pad_edge=False
-    )
-    for line in lines:
-        table.add_row(
-            line.row,
-            Text(line.verdict.replace("_", " "), style=COLOURS.get(line.verdict, "")),
-            *(bounds(line.summary, name) for name in ("r_mc", "r_gen", "index")),
-            _number(line.summary.get("decode_agreement"), 2),
-            _number(line.summary.get("degenerate_rate"), 2),
-            line.purpose,
-        )
-    return table
+    known = {title: row[name] for name, title in SEEDS_FIGURES.items() if row[name]}
+    figures = ", ".join(f"{title} {mean:.2f} [{low:.2f}, {high:.2f}]" for title, (mean, low, high) in known.items())
+    about = f" ({figures}, variance between quantizations included)" if figures else ""
+    return f"{row['plugin']}, {len(row['seeds'])} quantizations together{about}: {verdict}. {row['reason']}"
 
 
 def averages_table(comparison: Mapping[str, Any]) -> Table:

@@ -22,9 +22,9 @@ from qharness.statistics.power import detectable_clustered, detectable_differenc
 def empty_cell(reason: str | None) -> TaskCell:
     """Return the cell of something that was not measured."""
     return {
-        "value": None, "stderr": None, "normalized": None, "invalid_rate": None, "n": 0, "n_paired": 0,
-        "delta": None, "low": None, "high": None, "p": None, "p_holm": None, "test": "", "mde": None,
-        "flips": None, "changed": None, "no_evidence": False, "failed": reason,
+        "value": None, "stderr": None, "normalized": None, "invalid_rate": None, "answer_token": None,
+        "n": 0, "n_paired": 0, "delta": None, "low": None, "high": None, "p": None, "p_holm": None, "test": "",
+        "mde": None, "flips": None, "changed": None, "no_evidence": False, "failed": reason,
     }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def score_cell(measurement: Measurement, constant: float | None) -> TaskCell:
     result = measurement.result
     cell = empty_cell(None)
     cell["value"], cell["stderr"], cell["normalized"] = result.value, result.stderr, result.normalized
-    cell["invalid_rate"], cell["n"] = result.invalid_rate, result.n
+    cell["invalid_rate"], cell["answer_token"], cell["n"] = result.invalid_rate, result.answer_token, result.n
     cell["no_evidence"] = constant is not None and result.value <= constant
     return cell
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qharness.errors import UsageError
@@ -13,7 +13,11 @@ from qharness.serving.base import REFERENCE, Servable, Use
 from qharness_kernels.registry import KernelUnavailable, obstacle
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from qharness.models.loaded import LoadedModel
+    from qharness.transforms.base import AttachedTransform
 
 
 class ModuleUse(NamedTuple):
@@ -47,9 +51,26 @@ def serve(loaded: LoadedModel, switch: str) -> list[ModuleUse]:
     Raises:
         UsageError: `triton` was asked for and one of them has no kernel.
     """
-    device, dtype = loaded.model.device, loaded.dtype
+    return serve_modules(loaded.model, loaded.transforms, loaded.model.device, loaded.dtype, switch)
+
+
+def serve_modules(
+    model: nn.Module, transforms: Sequence[AttachedTransform], device: torch.device, dtype: torch.dtype, switch: str
+) -> list[ModuleUse]:
+    """Choose and prepare the kernels of a tree of modules, see `serve`.
+
+    Args:
+        model: The tree, on its device.
+        transforms: What is attached to it.
+        device: That device.
+        dtype: Type of the activations.
+        switch: `auto`, `reference` or `triton`.
+
+    Raises:
+        UsageError: `triton` was asked for and one of them has no kernel.
+    """
     uses = []
-    for module, part, servable in _servables(loaded):
+    for module, part, servable in _servables(model, transforms):
         try:
             if not isinstance(servable, Servable):
                 if switch == "triton":
@@ -62,11 +83,11 @@ def serve(loaded: LoadedModel, switch: str) -> list[ModuleUse]:
     return uses
 
 
-def _servables(loaded: LoadedModel) -> Iterator[tuple[str, str, object]]:
-    for name, module in loaded.model.named_modules():
+def _servables(model: nn.Module, transforms: Sequence[AttachedTransform]) -> Iterator[tuple[str, str, object]]:
+    for name, module in model.named_modules():
         if isinstance(module, QuantizedLinear):
             yield name, "weight", module
-    for attached in loaded.transforms:
+    for attached in transforms:
         for name, apply in attached.maps.items():
             yield name, attached.entry.id, apply
 

@@ -52,6 +52,7 @@ class Evidence:
         r_gen: Pooled retention in written answers.
         index: Dissociation index.
         documents: Documents behind the pooled retentions.
+        quantizations: Quantizations behind the intervals.
         sets: Retention of each data set.
         decode: Agreement of prefill and decode path.
         free: Free generation of the configuration.
@@ -63,6 +64,7 @@ class Evidence:
     r_gen: Interval | None = None
     index: Interval | None = None
     documents: int = 0
+    quantizations: int = 1
     sets: tuple[SetRetention, ...] = ()
     decode: DecodeAgreement | None = None
     free: Degeneration | None = None

@@ -89,16 +89,13 @@ def _inconclusive(e: Evidence) -> str | None:
     for name, r in (("multiple choice", e.r_mc), ("generation", e.r_gen)):
         if r.low < GONE and r.high >= HEALTHY:
             needed = _needed(e.documents, r.width, HEALTHY - GONE)
-            return (
-                f"The retention in {name} is {_show(r)}, anything from gone to healthy; it takes about {needed} "
-                f"documents in place of {e.documents}."
-            )
+            return f"The retention in {name} is {_show(r)}, anything from gone to healthy; {_remedy(e, needed)}."
     if e.r_mc.high < 1 or e.r_gen.high < 1:
         return None
     needed = max(_needed_to_decide(e.documents, r) for r in (e.r_mc, e.r_gen))
     return (
         f"Neither damage nor health is shown: retention {_show(e.r_mc)} in multiple choice and {_show(e.r_gen)} in "
-        f"generation; it takes about {needed} documents in place of {e.documents}."
+        f"generation; {_remedy(e, needed)}."
     )
 
 
@@ -203,6 +200,13 @@ RULES: tuple[Rule, ...] = (
     Rule("healthy", "lower bounds of both retentions at least `healthy`", {"healthy": HEALTHY}, _healthy),
     Rule("uniform_damage", "none of the above", {}, _uniform_damage),
 )
+
+
+def _remedy(e: Evidence, needed: int) -> str:
+    """Return what would narrow the intervals; with few quantizations it is their variance that is unknown."""
+    if e.quantizations > 1:
+        return f"it takes more quantizations than {e.quantizations}, or more documents than {e.documents}"
+    return f"it takes about {needed} documents in place of {e.documents}"
 
 
 def _needed(documents: int, width: float, target: float) -> int:

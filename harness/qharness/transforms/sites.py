@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Map = Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class TransformableAttention(Protocol):
+    """An attention module of another engine, which reaches its own queries and keys.
+
+    Attributes:
+        head_dim: Size of a head.
+    """
+
+    head_dim: int
+
+    def transform_states(self, site: str, apply: Map) -> RemovableHandle:
+        """Apply a map to the queries after RoPE (`q_post_rope`) or the keys before the cache (`k_pre_cache`)."""
 
 
 def attach_at_site(
@@ -53,11 +67,14 @@ def _size(model: PreTrainedModel, name: str, module: nn.Module, site: str) -> in
         if not isinstance(size, int):
             raise MissingTransform(f"'{name}' is a {type(module).__name__}, not a linear layer")
         return size
-    check_attention(name, module)
+    if not isinstance(module, TransformableAttention):
+        check_attention(name, module)
     return int(getattr(module, "head_dim", head_dim_of(model.config)))
 
 
 def _attach(model: PreTrainedModel, module: nn.Module, site: str, apply: Map) -> Iterable[RemovableHandle]:
+    if isinstance(module, TransformableAttention) and not site.startswith("linear"):
+        return [module.transform_states(site, apply)]
     match site:
         case "linear_input":
             return [module.register_forward_pre_hook(lambda _, inputs: (apply(inputs[0]), *inputs[1:]))]

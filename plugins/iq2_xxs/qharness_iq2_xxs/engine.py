@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from qharness import __version__
-from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest, Progress
+from qharness.engines.base import EngineRequest, Generation, GenerationRequest, Likelihood, LikelihoodRequest
 from qharness.engines.decode_likelihood import TAIL
 from qharness.engines.generation import next_tokens
-from qharness.engines.planned import Batch, run_planned
+from qharness.engines.planned import Batch, Forwarded, Planned, PlannedEngine, RequestPath, Work
 from qharness.engines.stopping import StopRule
 from qharness.errors import QharnessError, UsageError
 from qharness.evaluation.cache import RequestCache, request_key
@@ -37,7 +37,7 @@ LONGEST = 4096
 """Most tokens of a context: logits of all of them are kept."""
 
 
-class LlamaCppEngine:
+class LlamaCppEngine(PlannedEngine):
     """Executes a GGUF file with llama.cpp, one request after the other; equal beginnings are evaluated once.
 
     Args:
@@ -74,31 +74,16 @@ class LlamaCppEngine:
         }
         ends = {tokenizer.eos_token_id, file.metadata.get("tokenizer.ggml.eos_token_id")}
         self._rule = StopRule(tokenizer, frozenset(end for end in ends if end is not None))
+        self.forwarded = Forwarded()
         self._cache = RequestCache(request.cache, self.identity) if request.cache else None
 
-    def loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations in prefill."""
-        return self._likelihood(requests, progress, "prefill", 0)
-
-    def decode_loglikelihood(self, requests: Sequence[LikelihoodRequest], progress: Progress) -> list[Likelihood]:
-        """Score continuations with the last 16 context tokens and the continuation fed one by one."""
-        return self._likelihood(requests, progress, f"decode-{TAIL}", TAIL)
-
-    def generate(self, requests: Sequence[GenerationRequest], progress: Progress) -> list[Generation]:
-        """Generate continuations; prompts lose tokens on the left until prompt and continuation fit the model."""
-        for request in requests:
-            if not request.prompt or request.max_new_tokens >= self.max_length:
-                raise UsageError(
-                    f"A generation request needs a prompt and fewer than {self.max_length} new tokens, the longest "
-                    f"context; it has {len(request.prompt)} and {request.max_new_tokens}."
-                )
-        return run_planned(
-            [Batch([index], partial(self._generate, index, request)) for index, request in enumerate(requests)],
-            [request_key("generate", *request) for request in requests],
-            lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
-            self._cache,
-            progress,
-        )
+    def plan(self, path: RequestPath, requests: Sequence[Any]) -> Planned[Any]:
+        """Return the batches of a list of requests, one prompt each; long prompts lose tokens on the left."""
+        if path == "generate":
+            return self._plan_generation(requests)
+        if path == "loglikelihood":
+            return self._plan_likelihood(requests, "prefill", 0)
+        return self._plan_likelihood(requests, f"decode-{TAIL}", TAIL)
 
     def close(self) -> None:
         """Free the model and remove what was written for it."""
@@ -106,37 +91,71 @@ class LlamaCppEngine:
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def _likelihood(
-        self, requests: Sequence[LikelihoodRequest], progress: Progress, path: str, tail: int
-    ) -> list[Likelihood]:
+    def _plan_generation(self, requests: Sequence[GenerationRequest]) -> Planned[Generation]:
+        for request in requests:
+            if not request.prompt or request.max_new_tokens >= self.max_length:
+                raise UsageError(
+                    f"A generation request needs a prompt and fewer than {self.max_length} new tokens, the longest "
+                    f"context; it has {len(request.prompt)} and {request.max_new_tokens}."
+                )
+        return Planned(
+            [
+                Batch([index], partial(self._generate, index, request), self._generation_work(request))
+                for index, request in enumerate(requests)
+            ],
+            [request_key("generate", *request) for request in requests],
+            lambda text, tokens, finish: Generation(text, tuple(tokens), finish),
+            self._cache,
+        )
+
+    def _plan_likelihood(self, requests: Sequence[LikelihoodRequest], path: str, tail: int) -> Planned[Likelihood]:
         by_context: dict[tuple[int, ...], list[int]] = {}
         for index, request in enumerate(requests):
             by_context.setdefault(request.context, []).append(index)
-        return run_planned(
+        groups = [{index: requests[index] for index in members} for members in by_context.values()]
+        return Planned(
             [
-                Batch(members, partial(self._score, {index: requests[index] for index in members}, tail))
-                for members in by_context.values()
+                Batch(list(group), partial(self._score, group, tail), self._scoring_work(group, tail))
+                for group in groups
             ],
             [request_key(path, *request) for request in requests],
             Likelihood,
             self._cache,
-            progress,
         )
+
+    def _generation_work(self, request: GenerationRequest) -> Work:
+        prompt = min(len(request.prompt), self.max_length - request.max_new_tokens)
+        return Work(prompt, request.max_new_tokens - 1, prompt + request.max_new_tokens)
+
+    def _scoring_work(self, requests: Mapping[int, LikelihoodRequest], tail: int) -> Work:
+        prefill = decode = 0
+        fed: list[int] = []
+        for request in requests.values():
+            inputs, kept, together = self._scoring(request, fed, tail)
+            prefill += max(together - kept, 0)
+            decode += len(inputs) - max(kept, together)
+            fed = inputs
+        return Work(prefill, decode, len(fed))
+
+    def _scoring(self, request: LikelihoodRequest, fed: list[int], tail: int) -> tuple[list[int], int, int]:
+        """Return what is fed for a request, how much of it is there already, and how much goes in one pass."""
+        inputs = [*request.context, *request.continuation][-(self.max_length + 1) :][:-1]
+        kept = _shared(fed, inputs) if fed else 0
+        together = max(len(inputs) - len(request.continuation) + 1 - tail, 0) if tail else len(inputs)
+        return inputs, kept, together
 
     def _score(self, requests: Mapping[int, LikelihoodRequest], tail: int) -> dict[int, Likelihood]:
         """Score continuations of one context, which is evaluated once unless it must be cut."""
         self._model.reset()
         fed: list[int] = []
         answers: dict[int, Likelihood] = {}
-        for index, (context, continuation) in requests.items():
-            whole = [*context, *continuation][-(self.max_length + 1) :]
-            inputs, targets = whole[:-1], whole[-len(continuation) :]
-            kept = _shared(fed, inputs) if fed else 0
-            self._feed(inputs, kept, max(len(inputs) - len(continuation) + 1 - tail, 0) if tail else len(inputs))
+        for index, request in requests.items():
+            inputs, kept, together = self._scoring(request, fed, tail)
+            self._feed(inputs, kept, together)
             fed = inputs
-            logits = self._logits(len(inputs) - len(targets), len(inputs))
+            logits = self._logits(len(inputs) - len(request.continuation), len(inputs))
             logprobs = torch.log_softmax(logits, -1)
-            wanted = torch.tensor(targets)
+            wanted = torch.tensor(request.continuation)
             total = float(logprobs.gather(1, wanted[:, None]).sum())
             answers[index] = Likelihood(total, bool((logits.argmax(-1) == wanted).all()))
         return answers
@@ -146,6 +165,8 @@ class LlamaCppEngine:
         self._model.n_tokens = kept
         if kept < together:
             self._model.eval(tokens[kept:together])
+        self.forwarded.prefill += max(together - kept, 0)
+        self.forwarded.decode += len(tokens) - max(kept, together)
         for place in range(max(kept, together), len(tokens)):
             self._model.eval(tokens[place : place + 1])
 
@@ -158,6 +179,7 @@ class LlamaCppEngine:
         source = torch.Generator().manual_seed(request.seed)
         self._model.reset()
         self._model.eval(prompt)
+        self.forwarded.prefill += len(prompt)
         tokens: list[int] = []
         while True:
             last = self._model.n_tokens
@@ -166,6 +188,7 @@ class LlamaCppEngine:
             if reason:
                 return {index: Generation(self._rule.text(request, tokens), tuple(tokens), reason)}
             self._model.eval(tokens[-1:])
+            self.forwarded.decode += 1
 
 
 def _shared(old: Sequence[int], new: Sequence[int]) -> int:

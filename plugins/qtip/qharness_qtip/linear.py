@@ -93,21 +93,21 @@ class TrellisLinear(QuantizedLinear):
 
     def dequantize(self) -> Tensor:
         """Return the weight, shape (out_features, in_features), float32."""
-        payload, scale, lut = self.get_buffer("trellis"), self.get_buffer("scale"), self.tensors().get("lut")
-        return dequantize(payload, scale, lut, self.shape, self.code, self.order)
+        return dequantize(**self._arguments())
 
     def packed(self) -> Packed:
         """Return the operation `trellis`."""
-        lut = self.tensors().get("lut")
-        arguments = {
+        return Packed("trellis", self._arguments(), supported(self.shape, self.code, self.tensors().get("lut")))
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
             "payload": self.get_buffer("trellis"),
             "scale": self.get_buffer("scale"),
-            "lut": lut,
+            "lut": self.tensors().get("lut"),
             "trellis": self.shape,
             "code": self.code,
             "order": self.order,
         }
-        return Packed("trellis", arguments, supported(self.shape, self.code, lut))
 
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of the payload, the scale and the table."""

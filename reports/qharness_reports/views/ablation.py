@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qharness.results.matrix import bounds, matrix_finding, matrix_lines
-from qharness_reports.formats import percent
+from qharness_reports.formats import decimal, percent
 from qharness_reports.views.verdicts import meaning_of
 
 
@@ -20,6 +20,7 @@ class AblationRow:
     config: str
     verdict: str
     tone: str
+    reason: str
     figures: tuple[str, ...]
 
 
@@ -33,9 +34,10 @@ def ablation_rows(comparison: Mapping[str, Any]) -> list[AblationRow]:
             *(bounds(line.summary, name) for name in ("r_mc", "r_gen", "index")),
             percent(line.summary.get("decode_agreement")),
             percent(line.summary.get("degenerate_rate")),
+            decimal(line.summary.get("kl"), 2),
         )
         title = meaning.title if known else line.verdict
-        rows.append(AblationRow(line.row, line.purpose, line.config, title, meaning.tone, figures))
+        rows.append(AblationRow(line.row, line.purpose, line.config, title, meaning.tone, line.reason, figures))
     return rows
 
 

@@ -29,6 +29,8 @@ class CellView:
     p: str
     is_significant: bool
     invalid: str
+    answer_token: str
+    flips: str
     tone: str
     marks: tuple[tuple[str, str], ...]
 
@@ -113,11 +115,11 @@ def cell_view(cell: Mapping[str, Any] | None, kind: str, span: float = 1.0) -> C
         return None
     if cell.get("failed") or is_missing(cell.get("value")):
         lost = ("not measured", str(cell.get("failed") or "This task was not measured."))
-        return CellView("–", None, "", None, "", Markup(""), "", False, "", "failed", (lost,))
+        return CellView("–", None, "", None, "", Markup(""), "", False, "", "", "", "failed", (lost,))
     delta, low, high, p = (cell.get(key) for key in ("delta", "low", "high", "p_holm"))
     significant = not is_missing(p) and p < ALPHA  # type: ignore[operator]
     known = delta is not None and not any(is_missing(v) for v in (delta, low, high))
-    invalid = cell.get("invalid_rate")
+    invalid, place = cell.get("invalid_rate"), cell.get("answer_token")
     return CellView(
         score=decimal_percent(cell["value"]),
         sort=cell["value"],
@@ -128,6 +130,8 @@ def cell_view(cell: Mapping[str, Any] | None, kind: str, span: float = 1.0) -> C
         p="" if is_missing(p) else p_value(p),
         is_significant=significant,
         invalid="" if is_missing(invalid) else percent(invalid),
+        answer_token="" if is_missing(place) else f"{place:g}",
+        flips="" if is_missing(cell.get("flips")) else percent(cell["flips"]),
         tone=_tone(delta, significant),
         marks=_marks(cell, significant),
     )

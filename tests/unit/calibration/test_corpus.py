@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qharness import hookimpl
-from qharness.calibration.corpus import pack_corpus
+from qharness.calibration.corpus import mix_corpora, pack_corpus, shares
 from qharness.calibration.sources import texts_of
 from qharness.errors import MissingData, UsageError
 from qharness.host import Host
@@ -50,6 +50,20 @@ def test_samples_follow_the_seed_and_begin_with_bos():
     assert (first.tokens[:, 0] == 0).all()
     assert not (_pack(begins=False).tokens[:, 0] == 0).any()
     assert len({tuple(row) for row in first.tokens.tolist()}) == 8
+
+
+def test_several_sources_give_equal_shares_in_random_order():
+    assert shares(8, 1) == [8] and shares(8, 3) == [3, 3, 2]
+    letters = [chr(ord("a") + n) * 4000 for n in range(3)]
+    parts = [
+        pack_corpus([text], Letters(), source=text[0], samples=n, length=32, seed=0)
+        for text, n in zip(letters, shares(8, 3), strict=True)
+    ]
+    assert mix_corpora(parts[:1], source="x", seed=0) is parts[0]
+    mixed = mix_corpora(parts, source="a+b+c", seed=0)
+    found = [chr(row[1]) for row in mixed.tokens.tolist()]
+    assert sorted(found) == list("aaabbbcc") and found != sorted(found) and mixed.source == "a+b+c"
+    assert mixed.digest == mix_corpora(parts, source="a+b+c", seed=0).digest
 
 
 def test_too_little_text_says_how_much_is_there():

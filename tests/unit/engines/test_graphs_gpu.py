@@ -31,7 +31,7 @@ def on_gpu(make_model, tokenizer):
 def prompts():
     torch.manual_seed(5)
     lengths = (3, 60, 17, 44, 8, 90, 31, 5, 70, 29, 12, 51, 2, 66)
-    return [GenerationRequest(tuple(torch.randint(3, 259, (n,)).tolist()), ("e",), 24) for n in lengths]
+    return [GenerationRequest(tuple(torch.randint(3, 259, (n,)).tolist()), ("e", "J"), 24) for n in lengths]
 
 
 @pytest.mark.parametrize("kv_bits", [16, 4])

@@ -8,7 +8,7 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 
 from qharness.errors import UsageError
-from qharness.evaluation.answers import answer_token
+from qharness.evaluation.answers import answer_token, median_answer_token
 from qharness.evaluation.lm import EngineLM
 
 PAIRS = [
@@ -71,3 +71,8 @@ def test_answer_token_is_where_the_answer_begins(make_engine, tokenizer) -> None
     assert tokenizer.decode(tokens[answer_token(generation, "B", tokenizer)]) == "B"
     assert answer_token(generation, "ż", tokenizer) == 1
     assert answer_token(generation, "[invalid]", tokenizer) == -1
+
+
+def test_answers_that_were_not_found_do_not_move_the_median_place() -> None:
+    assert median_answer_token([0, -1, 3, 4, -1]) == 3
+    assert median_answer_token([-1]) is None and median_answer_token([]) is None

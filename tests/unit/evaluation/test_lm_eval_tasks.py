@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
 from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 
 from qharness.evaluation.lm_eval_tasks import run_tasks
 from qharness_tasks_pl.loading import task_manager
+from qharness_tasks_pl.suites import EQ_BENCH
 
 MC = ("polish_8tags_multiple_choice", "polish_dyk_multiple_choice")
 GEN = ("polish_8tags_regex", "polish_dyk_regex", "paired_8tags_text")
@@ -63,6 +66,10 @@ def test_gen_equals_stock(make_context, reference, name) -> None:
         assert sample.response == entry["resps"][0][0]
         assert sample.value == entry["exact_match"]
         assert sample.invalid == bool(entry["invalid_rate"])
+    places = [sample.answer_token for sample in by_doc.values() if sample.answer_token >= 0]
+    for result in (result for result in found.results if result.metric == "exact_match"):
+        assert result.invalid_rate == sum(sample.invalid for sample in by_doc.values()) / len(by_doc)
+        assert result.answer_token == (float(median(places)) if places else None)
 
 
 def test_decode_path_equals_prefill(make_context) -> None:
@@ -95,6 +102,7 @@ def test_missing_data_fails_that_task_alone(make_context) -> None:
     context = make_context("polish_ppc_regex", GEN[0], task_done=lambda task, samples, results: done.append(task))
     found = run_tasks(context, "gen")
     (failure,) = found.failures
+    assert not failure.is_skipped
     assert failure.task == "polish_ppc_regex" and "ppc" in failure.reason and "\n" not in failure.reason
     assert done == [GEN[0]]
 
@@ -117,3 +125,10 @@ def test_progress_counts_requests(make_context) -> None:
     seen = []
     run_tasks(make_context(MC[0], progress=lambda *event: seen.append(event)), "mc")
     assert seen[-1] == (56, 56, "mc 8tags_mc")
+
+
+def test_a_task_whose_data_users_must_bring_is_skipped(make_context) -> None:
+    context = make_context(GEN[0])
+    context.tasks = [EQ_BENCH]
+    (failure,) = run_tasks(context, "gen").failures
+    assert failure.is_skipped and "EQ-Bench-PL" in failure.reason

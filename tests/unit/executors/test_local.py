@@ -1,4 +1,4 @@
-"""The executor of worker processes keeps the order of its jobs and outlives its workers."""
+"""The executor of worker processes outlives its workers and starts what follows from a job before the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-from qharness.executors.local import LIVES, LocalExecutor, WorkersDied, devices_of
+from qharness.executors.base import ExecutorRequest
+from qharness.executors.inline import InlineExecutor
+from qharness.executors.local import LocalExecutor, devices_of
+from qharness.executors.pool import LIVES, WorkersDied
 
 FRAGILE = """
 import os, pathlib
@@ -44,36 +47,65 @@ def fragile(tmp_path, monkeypatch):
 
 @pytest.fixture
 def executor():
-    executor = LocalExecutor("cpu", workers=2)
+    executor = LocalExecutor(ExecutorRequest("cpu", workers=2))
     yield executor
     executor.shutdown()
 
 
-def test_results_come_in_the_order_of_the_jobs_from_other_processes(executor, fragile):
-    assert list(executor.map(math.sqrt, [9, 4, 1])) == [3, 2, 1]
-    assert os.getpid() not in executor.map(fragile.process, range(4))
+def done(executor, function, jobs) -> dict:
+    """Run jobs from which nothing follows; return their results."""
+    results = {}
+
+    def settle(job, result):
+        assert job not in results
+        results[job] = result
+        return ()
+
+    executor.run(function, jobs, settle)
+    return results
+
+
+def test_every_job_is_done_once_in_other_processes(executor, fragile):
+    assert done(executor, math.sqrt, [9, 4, 1]) == {9: 3, 4: 2, 1: 1}
+    assert os.getpid() not in done(executor, fragile.process, range(4)).values()
 
 
 def test_the_jobs_of_a_dead_worker_are_repeated(executor, fragile, tmp_path):
-    jobs = [str(tmp_path / name) for name in ("a", "b.fragile", "c", "d")]
-    assert list(executor.map(fragile.die_once, jobs)) == ["a", "b.fragile", "c", "d"]
+    names = ["a", "b.fragile", "c", "d"]
+    assert list(sorted(done(executor, fragile.die_once, [str(tmp_path / name) for name in names]).values())) == names
 
 
 def test_workers_that_always_die_end_the_run_with_the_remedy(executor, fragile):
     with pytest.raises(WorkersDied, match=rf"died {LIVES + 1} times.*--executor inline"):
-        list(executor.map(fragile.die, [1]))
+        done(executor, fragile.die, [1])
 
 
 def test_a_failing_job_raises_its_own_error(executor):
     with pytest.raises(ValueError, match="math domain"):
-        list(executor.map(math.sqrt, [1, -1]))
+        done(executor, math.sqrt, [1, -1])
+
+
+@pytest.mark.parametrize("kind", [InlineExecutor, LocalExecutor])
+def test_what_follows_from_a_job_comes_before_what_waits(kind):
+    executor = kind(ExecutorRequest("cpu", workers=1))
+    order = []
+
+    def settle(job, result):
+        order.append(job)
+        return [job + 0.25, job + 0.5] if job in (1, 1.5) else []
+
+    try:
+        executor.run(math.sqrt, [1, 2], settle)
+    finally:
+        executor.shutdown()
+    assert order == [1, 1.25, 1.5, 1.75, 2.0, 2]
 
 
 def test_workers_share_the_cores(fragile, monkeypatch):
     monkeypatch.setattr("qharness.executors.local.cores", lambda: 4)
-    executor = LocalExecutor("cpu", workers=2)
+    executor = LocalExecutor(ExecutorRequest("cpu", workers=2))
     try:
-        assert list(executor.map(fragile.threads, [0])) == [2]
+        assert done(executor, fragile.threads, [0]) == {0: 2}
     finally:
         executor.shutdown()
 

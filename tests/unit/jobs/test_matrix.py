@@ -8,7 +8,6 @@ from qharness.errors import UsageError
 from qharness.jobs.configurations import ArtifactSpec, Built, artifact_specs, configurations
 from qharness.jobs.matrix import Subject, drafts, rows_of, selected
 from qharness.jobs.plan import RunPlan
-from qharness.results.matrix import MatrixLine, matrix_finding
 from qharness.transforms.contract import hadamard_entry
 
 DOWN = "model.layers.*.mlp.down_proj"
@@ -92,12 +91,6 @@ def test_seeds_and_calibrations_multiply_the_artifacts():
     own = specs[1].plan(plan)
     assert own.texts == ("file:x",) and own.seed == 5
     assert RunPlan.from_json(plan.to_json()).calibrations == plan.calibrations
-
-
-def test_the_finding_names_the_rows_or_says_that_there_are_none():
-    lines = [MatrixLine("F", "", "f", "uniform_damage", {}), MatrixLine("I2", "", "i", "dissociated", {})]
-    assert matrix_finding(lines) == "Multiple choice survives while generation does not in row I2."
-    assert matrix_finding(lines[:1]).startswith("In no row and at no dose")
 
 
 def test_the_dose_rows_alone_take_fewer_documents():

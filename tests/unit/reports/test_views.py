@@ -80,6 +80,8 @@ CELL = {
     "p_holm": 0.001,
     "mde": 0.1,
     "invalid_rate": 0.25,
+    "answer_token": 1.5,
+    "flips": 0.12,
     "no_evidence": False,
     "failed": None,
 }
@@ -92,6 +94,13 @@ def test_only_a_significant_loss_is_tinted():
     unclear = cell_view(CELL | {"p_holm": 0.2}, "gen")
     assert unclear.tone == "same" and not unclear.is_significant
     assert unclear.marks[0][0] == "≈" and "10.0 points" in unclear.marks[0][1]
+
+
+def test_a_generative_score_tells_unread_answers_and_where_answers_begin(comparison):
+    cell = cell_view(CELL, "gen")
+    assert (cell.invalid, cell.answer_token, cell.flips) == ("25\u202f%", "1.5", "12\u202f%")
+    shown = [row for row in matrix(comparison) if row.head.kind == "gen"]
+    assert all(cell.invalid and cell.answer_token for row in shown for cell in row.cells if cell.score != "–")
 
 
 def test_a_score_without_evidence_is_marked():

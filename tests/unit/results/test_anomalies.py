@@ -66,3 +66,18 @@ def test_quantizations_that_differ_only_in_the_seed_are_pooled(make_run, suite):
     assert row["seeds"] == [0, 1] and row["plugin"] == "uniform" and row["verdict"]
     single = compare([run], suite)["summary"]["uniform"]
     assert row["r_mc"][1] <= single["r_mc_low"] + 1e-9
+
+
+def test_quantizations_that_differ_much_leave_the_verdict_open(make_run, suite):
+    """Two seeds, one as good as new and one dead: neither verdict holds for the method, and documents do not help."""
+    import sys
+
+    conftest = sys.modules[make_run.__module__]
+    run = make_run("fp16", "healthy", finish=False, n=30)
+    conftest.write_configuration(run, conftest.World(suite, 30), "dead", plugin="healthy", seed=1, artifact_digest="b")
+    run.finish()
+    (row,) = compare([run], suite)["seeds"]
+    assert row["verdict"] == "inconclusive" and "more quantizations than 2" in row["reason"]
+    for name in ("r_mc", "r_gen"):
+        estimate, low, high = row[name]
+        assert low == 0 and 0.3 < estimate < 0.7 and high > 0.9

@@ -244,6 +244,7 @@ def test_print_run_shows_pairs_verdicts_and_the_notice(full_run, comparison):
     text = console.export_text()
     assert "NOTE: embedded data: not the leaderboard" in text
     assert "dead: collapsed. Both abilities are gone" in text
+    assert "Verdict rules" in text and "lower bounds of both retentions at least 0.9" in text
     assert "broken: quantize failed: no such layer" in text
     line = next(line for line in text.splitlines() if line.strip().startswith("8tags"))
     assert len(line.split()) == 1 + 7 * 3
