@@ -108,7 +108,8 @@ def memory_needed(model: PreTrainedModel, architecture: Architecture, batch: int
     """Return an estimate of the device memory that end-to-end fine-tuning takes, in bytes.
 
     Counted are the dequantized weights, embedding and two heads, the trained tensors with gradient and Adam's moments
-    (16 bytes each), one hidden state per block, the activations of one block, and three arrays of logits.
+    (16 bytes each), one hidden state per block, the activations of one block, and six float32 arrays as large as the
+    logits: these, their logarithms and gradient, the teacher's logits and probabilities, and the divergence's terms.
 
     Args:
         model: The model.
@@ -125,7 +126,7 @@ def memory_needed(model: PreTrainedModel, architecture: Architecture, batch: int
     tokens = batch * length
     inside = tokens * (12 * config.hidden_size + 5 * config.intermediate_size) * 4
     states = tokens * config.hidden_size * len(blocks) * size
-    return (weights + tables) * size + 16 * trained + inside + states + 3 * 4 * tokens * int(config.vocab_size)
+    return (weights + tables) * size + 16 * trained + inside + states + 6 * 4 * tokens * int(config.vocab_size)
 
 
 def _weights(linear: nn.Module) -> int:

@@ -246,15 +246,46 @@ def tunable_whole(
     Source: Tseng et al., QuIP#, arXiv 2402.04396, section 5.
     """
     slots = [tensor_slot(tensors, name, signs, torch.float16) for name in sorted(tensors)]
-    norms = [architecture.final_norm]
+    # Behind the sign vectors: training puts tensors back in this order, and norms then change sign vectors.
+    behind = {architecture.input_norm: architecture.q, architecture.post_norm: architecture.gate}
     for index in range(model.config.num_hidden_layers):
-        prefix = f"{architecture.blocks}.{index}"
-        norms += [f"{prefix}.{architecture.input_norm}", f"{prefix}.{architecture.post_norm}"]
-    for name in norms:
-        slots.append(parameter_slot(architecture.module(model, name), "weight", weights, name, torch.float32))
+        for norm, linear in behind.items():
+            signs_name = _signs_name(architecture, linear, "input").replace("*", str(index))
+            name = f"{architecture.blocks}.{index}.{norm}"
+            slots.append(norm_slot(architecture.module(model, name), tensors, signs_name, weights, name))
+    final = architecture.module(model, architecture.final_norm)
+    slots.append(parameter_slot(final, "weight", weights, architecture.final_norm, torch.float32))
     if not model.config.tie_word_embeddings:
         slots.append(parameter_slot(architecture.module(model, architecture.head), "weight", weights, "head"))
     return slots
+
+
+def norm_slot(norm: nn.Module, tensors: MutableMapping[str, Tensor], signs: str, rate: float, label: str) -> Slot:
+    """Return the slot of the weight of a norm with a sign vector behind it.
+
+    Training moves a weight by less than bfloat16, in which models are stored and run, can show. The two vectors
+    multiply the same numbers, so what rounding the trained weight w takes off, w / round(w), goes into the signs s.
+
+    Args:
+        norm: The norm.
+        tensors: Tensors of the runtime transforms.
+        signs: Name of the sign vector there; trained, if it is, before this slot gets its tensor back.
+        rate: Learning rate.
+        label: Name of the slot.
+    """
+    plain, before = parameter_slot(norm, "weight", rate, label), norm.get_parameter("weight").detach().clone()
+
+    def write(tensor: Tensor) -> None:
+        if tensor.requires_grad or torch.equal(tensor, before.to(tensor)):
+            plain.write(tensor.to(before) if not tensor.requires_grad else tensor)
+            return
+        rounded = tensor.bfloat16().float()
+        factor = torch.where(rounded == 0, 1.0, tensor.float() / rounded)
+        own = tensors[signs]
+        tensors[signs] = (own.float() * factor.to(own.device)).half()
+        plain.write(rounded.to(before))
+
+    return Slot(label, plain.read, write, rate, torch.float32)
 
 
 def sign_vectors(artifact: Artifact) -> dict[str, tuple[Tensor, Tensor | None]]:

@@ -108,7 +108,10 @@ class QuantizedLinear(nn.Module, abc.ABC):
         """Apply the layer to x of shape (..., in_features): by its kernel, or by default through `dequantize`."""
         bias = None if self.bias is None else self.bias.to(x.dtype)
         if self._product is None:
-            return nn.functional.linear(x, self.weight_as(x.dtype), bias)
+            # Autocast rounds the weight to its own type: that is what is worth keeping, half as large.
+            kind = x.device.type
+            dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+            return nn.functional.linear(x, self.weight_as(dtype), bias)
         y = self._product(x.reshape(-1, self.in_features)).view(*x.shape[:-1], self.out_features)
         return y if bias is None else y + bias
 

@@ -139,15 +139,18 @@ def quantize_model(
             quantized, measured = job.run(_observations(job, options, calibration, hessians), tuning, progress)
         meter.lap("quantize")
         notes = dict(prepared.notes)
+        wide: set[str] = set()
         if tuning and isinstance(quantizer, TunesWhole) and quantizer.whole_tuning:
             with _blame(plugin, "trained", loaded.reference):
                 slots = quantizer.trained(loaded.model, architecture, tensors)
                 state = folder / "end-to-end.safetensors"
                 schedule = quantizer.whole_tuning
+                # Norms are few numbers, and training moves them by less than a narrow type can show.
+                wide = {f"{slot.name}.weight" for slot in slots if slot.dtype == torch.float32}
                 notes["end_to_end"] = tuning.train_whole(loaded.model, architecture, slots, schedule, state, progress)
             meter.lap("end to end")
-    for parameter in loaded.model.parameters():
-        if parameter.element_size() > store_dtype.itemsize:
+    for name, parameter in loaded.model.named_parameters():
+        if parameter.element_size() > store_dtype.itemsize and name not in wide:
             parameter.data = parameter.data.to(store_dtype)
     info = write_artifact(
         out,

@@ -52,33 +52,34 @@ def coordinate_descent(
     damped = hessian.float().clone()
     damped.diagonal().add_(damping * damped.diagonal().mean())
     walk = column_order(damped.diagonal(), order, group, tile)
-    starts = walk[::tile].tolist()
     found, indices = rounded.weight.clone(), rounded.indices.clone()
-    inverses = {k: torch.linalg.inv(damped[k : k + tile, k : k + tile].double()).float() for k in starts}
+    blocks = damped.unflatten(0, (-1, tile)).unflatten(2, (-1, tile)).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    inverses = torch.linalg.inv(blocks.double()).float()
+    # Lists and index tensors are made once: in the walk nothing is read back, so that a GPU never waits for the host.
+    starts, count = walk[::tile].tolist(), max(block // tile, 1)
+    cuts = range(0, len(starts), count)
+    spans = [(walk[cut * tile : (cut + count) * tile], starts[cut : cut + count]) for cut in cuts]
     for _ in range(iterations):
-        changed = False
-        for left in range(0, len(starts), max(block // tile, 1)):
-            span = starts[left : left + max(block // tile, 1)]
-            here = torch.cat([torch.arange(k, k + tile, device=weight.device) for k in span])
-            pull = (weight - found) @ damped[:, here]
+        changed = torch.zeros((), dtype=torch.bool, device=weight.device)
+        for here, span in spans:
+            around = damped[:, here]
+            pull = (weight - found) @ around
             for place, k in enumerate(span):
                 if k % group == 0 or place == 0 or k // group != span[place - 1] // group:
                     first = k // group * group
                     code.begin_group(k // group, found[:, first : first + group], damped.diagonal()[first:][:group])
                 own = slice(place * tile, (place + 1) * tile)
-                new = code.encode(found[:, k : k + tile] + pull[:, own] @ inverses[k])
+                new = code.encode(found[:, k : k + tile] + pull[:, own] @ inverses[k // tile])
                 step = code.decode(new) - found[:, k : k + tile]
                 gain = step * (2 * pull[:, own] - step @ damped[k : k + tile, k : k + tile])
                 better = gain.sum(1).view(-1, code.tile.rows).sum(1) > 0
-                if not bool(better.any()):
-                    continue
-                changed = True
+                changed |= better.any()
                 step = step * better.repeat_interleave(code.tile.rows)[:, None]
                 found[:, k : k + tile] += step
-                pull -= step @ damped[k : k + tile][:, here]
+                pull -= step @ around[k : k + tile]
                 number = k // tile
                 chosen = better.view(-1, *[1] * (new.dim() - 1))
                 indices[:, number] = torch.where(chosen, new, indices[:, number])
-        if not changed:
+        if not bool(changed):
             break
     return Rounded(found, indices, rounded.damping)

@@ -1,4 +1,4 @@
-"""E8P12 in torch: code words to points, and the nearest point exactly.
+"""E8P12 in torch: code words to points, and the nearest point exactly (on a GPU by `e8p.nearest`, in Triton).
 
 The points are those of D8 + 1/2 (coordinates with halves and an even sum) whose absolute values are one of 256
 patterns, shifted by +1/4 or -1/4 on all coordinates: 2^16 of them, a subset of a shifted E8 lattice.
@@ -13,6 +13,7 @@ Source: Tseng et al., QuIP#, arXiv 2402.04396, section 4.2.
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 from itertools import product
 
 import numpy as np
@@ -76,6 +77,10 @@ def e8p_encode(x: Tensor) -> Tensor:
         Shape x.shape[:-1], int16 (the bits of the unsigned code word).
     """
     flat = x.reshape(-1, 8).float()
+    if x.device.type == "cuda" and find_spec("triton") is not None:
+        from qharness_kernels.e8p.nearest import nearest_codes
+
+        return nearest_codes(flat).view(x.shape[:-1])
     parts = [_encode(part) for part in flat.split(CHUNK)]
     return (torch.cat(parts) if parts else flat.new_zeros(0, dtype=torch.int16)).view(x.shape[:-1])
 

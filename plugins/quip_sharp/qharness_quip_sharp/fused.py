@@ -105,6 +105,10 @@ class FusedLinear(LatticeLinear):
         own = self.stack()[self.member.start : self.member.start + self.member.rows]
         return own * self.get_buffer("fuse_scales")[self.member.index]
 
+    def packed(self) -> None:
+        """Return None: no kernel undoes the Hadamard across a stack."""
+        return None
+
     def stored_bits(self) -> dict[str, int]:
         """Return the bits of code words, scales and signs; nothing where another module stores them."""
         buffers = self.tensors()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import qharness_demo
 from qharness.artifacts.digest import model_digest
+from qharness.artifacts.layout import TRANSFORM_TENSORS
 from qharness.calibration.corpus import Corpus
 from qharness.errors import UsageError
 from qharness.hf import LoadingOptions, loading_options
@@ -42,13 +44,13 @@ def _loaded():
     return LoadedModel(model, None, "toy", model_digest(model), torch.float32)
 
 
-def _quantize(folder, **options):
+def _quantize(folder, store=torch.float32, **options):
     host = Host()
     record = host.get(QuantizerRecord, "quip_sharp")
     settings = record.options(**{"iterations": 1, "scale": 0.9, "batch": 2, **options})
     return quantize_model(
         _loaded(), record, settings, host=host, calibration=Corpus(TOKENS, "random"), hessians=None, seed=0,
-        device="cpu", work=folder / "work", out=folder / "artifact", store_dtype=torch.float32,
+        device="cpu", work=folder / "work", out=folder / "artifact", store_dtype=store,
     ).path  # fmt: skip
 
 
@@ -87,8 +89,6 @@ def test_a_public_checkpoint_is_the_artifact(tmp_path, options):
 
 
 def _stored(folder):
-    from safetensors import safe_open
-
     with safe_open(folder / "model.safetensors", framework="pt") as file:
         return list(file.keys())
 
@@ -110,6 +110,9 @@ def test_a_stack_is_stored_once_and_bites_as_well_as_single_linears(tmp_path):
     assert [bool(layer.shared) for layer in layers] == [False, True, True]
     assert sum(layers[1].stored_bits().values()) == 0
     assert layers[0].stored_bits()["payload"] == 2 * 64 * sum(layer.out_features for layer in layers)
+    # The kernel of single linears would leave out the Hadamard across the stack.
+    assert all(layer.packed() is None for layer in layers)
+    assert single.model.layers[0].self_attn.q_proj.packed() is not None
     # Public order: up, then gate; the gate, first in the stage, stores.
     assert block.mlp.up_proj.member.start == 0 and block.mlp.gate_proj.member.start == 192
     assert not block.mlp.gate_proj.shared
@@ -127,6 +130,22 @@ def test_fine_tuning_trains_the_signs_of_stacks_and_the_norms(tmp_path):
     assert [vector.dtype for vector in signs] == [torch.int8, torch.float16, torch.float16]
     norms = [model.model.norm.weight for model in models]
     assert torch.equal(norms[0], norms[1]) and not torch.equal(norms[1], norms[2])
+
+
+def test_a_narrow_artifact_keeps_what_training_changed_in_norms(tmp_path):
+    rates = dict(whole_epochs=3, whole_sign_rate=0.0, whole_weight_rate=5e-4)
+    wide, narrow = (_quantize(tmp_path / str(kind), kind, **rates) for kind in (torch.float32, torch.bfloat16))
+    models, original = [_read(path) for path in (wide, narrow)], _read(_quantize(tmp_path / "before"))
+    names = ["model.norm", "model.layers.1.input_layernorm", "model.layers.0.post_attention_layernorm"]
+    for name in names:
+        before, *found = (model.get_submodule(name).weight for model in (original, *models))
+        assert torch.equal(*found) and not torch.equal(before, found[0])
+    assert not torch.equal(models[1].model.norm.weight, models[1].model.norm.weight.bfloat16().float())
+    block = models[1].model.layers[1].input_layernorm.weight
+    assert torch.equal(block, block.bfloat16().float())
+    with safe_open(narrow / TRANSFORM_TENSORS, framework="pt") as file:
+        signs = file.get_tensor("model.layers.1.self_attn.q_proj.input_signs").float()
+    assert 0 < (signs.abs() - 1).abs().max() < 2**-7
 
 
 def test_public_names():

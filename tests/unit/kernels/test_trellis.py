@@ -187,11 +187,12 @@ def test_every_tile_bites_its_tail_and_more_bits_bring_less_error(name: str, bit
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "gate"), [("3inst", 0.0690), ("mul1", 0.0690), ("1mad", 0.0695), ("hyb", 0.0710)])
+@pytest.mark.parametrize(("name", "gate"), [("3inst", 0.0690), ("mul1", 0.0688), ("1mad", 0.0690), ("hyb", 0.0710)])
 def test_distortion_of_the_full_trellis(name: str, gate: float) -> None:
     """L = 16, two bits, 512 tiles; the standard error is 0.0003.
 
-    Without any ends to meet, on sequences of 8192, 3INST comes to 0.0686: no search in this trellis does better.
+    Without ends to meet, on sequences of 8192, 3INST comes to 0.0686, 1MAD to 0.0686 and mul1 to 0.0681: no search in
+    these trellises does better.
     """
     assert _distortion(name, Trellis(16, 2, 2 if name == "hyb" else 1), 512) <= gate
 

@@ -16,6 +16,7 @@ from qharness.quantization.incoherence import (
     Hadamards,
     Rht,
     hadamard_block,
+    norm_slot,
     process_hessian,
     process_model,
     process_weight,
@@ -125,6 +126,30 @@ def test_stored_hessians_are_mapped_to_what_the_processed_layer_sees(host):
     _logits(model)
     mapped = prepared.hessian_map(name, seen["before"].T @ seen["before"])
     torch.testing.assert_close(mapped, seen["after"].T @ seen["after"], rtol=1e-3, atol=1e-3)
+
+
+def test_what_rounding_a_trained_norm_takes_off_goes_into_the_signs():
+    generator = torch.Generator().manual_seed(0)
+    norm = torch.nn.RMSNorm(256).bfloat16()
+    norm.weight.data = (torch.rand(256, generator=generator) + 0.5).bfloat16()
+    before = norm.weight.detach().clone()
+    tensors = {"s": random_signs(256, 0, "s")}
+    signs = tensors["s"].float()
+    slot = norm_slot(norm, tensors, "s", 1e-5, "norm")
+    trained = before.float() * (1 + 1e-3 * torch.randn(256, generator=generator))
+    leaf = torch.nn.Parameter(trained.clone())
+    slot.write(leaf)
+    assert norm.weight is leaf and tensors["s"].dtype == torch.int8
+    slot.write(trained)
+    assert norm.weight.dtype == torch.bfloat16
+    torch.testing.assert_close(norm.weight.float() * tensors["s"].float(), trained * signs, rtol=2**-11, atol=0)
+    # Most of it would be lost otherwise.
+    assert ((trained.bfloat16().float() - trained).abs() > 2**-11 * trained).float().mean() > 0.5
+    untouched = {"s": random_signs(256, 0, "s")}
+    norm.weight.data = before.clone()
+    slot = norm_slot(norm, untouched, "s", 1e-5, "norm")
+    slot.write(before.float())
+    assert torch.equal(norm.weight, before) and untouched["s"].dtype == torch.int8
 
 
 def test_refused_without_the_transform_unless_it_is_ablated(host):

@@ -100,3 +100,12 @@ def test_why_not_a_kernel(kernel):
     assert Unpacked().use_kernels("auto", cuda, torch.float16) == ("", "reference", "this layer has no kernel")
     with pytest.raises(KernelUnavailable, match="Unpacked has no kernel"):
         Unpacked().use_kernels("triton", cuda, torch.float16)
+
+
+def test_autocast_keeps_the_weight_in_its_own_type_whatever_comes_in():
+    layer, x = grid_layer(), torch.randn(3, 128)
+    layer.cache_weight(True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x)
+    assert found.dtype == torch.bfloat16 and layer._kept.dtype == torch.bfloat16
+    assert layer(x).dtype == torch.float32 and layer._kept.dtype == torch.float32
