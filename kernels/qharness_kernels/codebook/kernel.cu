@@ -14,15 +14,12 @@
 // of rows g and g + 8 of the tile for inputs 8 t to 8 t + 7: what they stand for is its part of the first operands of
 // two mma.m16n8k16 instructions, each of four inputs a lane. Four such steps, 128 inputs, are a chunk.
 
-typedef unsigned int u32;
-typedef unsigned short u16;
+#include "fragments.cu"
 
 #define CHUNK 128
 #define STEPS 4
 #define COPIES 8
 #define BOOK_BYTES (COPIES * 16 << BITS)
-
-extern __shared__ __align__(128) char shared[];
 
 struct Words {
     u32 at[STEPS];
@@ -69,46 +66,6 @@ __device__ __forceinline__ void look_up(u32 (&found)[4], u32 word, int row, int 
         : "=r"(found[0]), "=r"(found[1]), "=r"(found[2]), "=r"(found[3])
         : "l"(books + (code + ((u32)book << BITS)) * 16u));
 #endif
-}
-
-__device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-#if BF16
-// Activations are divided by 32, exactly, so that float16 holds what bfloat16 usually does; results are multiplied.
-#define RESTORE 32.0f
-__device__ __forceinline__ u32 to_half(u32 pair) {
-    u32 made;
-    float low = __uint_as_float(pair << 16) * 0.03125f, high = __uint_as_float(pair & 0xffff0000u) * 0.03125f;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(made) : "f"(high), "f"(low));
-    return made;
-}
-__device__ __forceinline__ u16 to_output(float value) {
-    u16 made;
-    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(made) : "f"(value));
-    return made;
-}
-#else
-#define RESTORE 1.0f
-__device__ __forceinline__ u32 to_half(u32 pair) { return pair; }
-__device__ __forceinline__ u16 to_output(float value) {
-    u16 made;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(made) : "f"(value));
-    return made;
-}
-#endif
-
-// Coherent, since the kernel in front may still have been writing when this one began.
-__device__ __forceinline__ uint4 read_four(const u16 *from) {
-    uint4 found;
-    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(found.x), "=r"(found.y), "=r"(found.z), "=r"(found.w)
-                 : "l"(from));
-    return found;
 }
 
 // Eight activations, from input `k` on, as four pairs; zeros beyond the inputs or the rows.
@@ -208,27 +165,15 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
             }
         }
     }
-    // The warps' sums, one float a (warp, tile, column, row), are added in the order of the warps.
+    // Behind the last read of the table, whose room the sums take.
 #if STAGED
     __syncthreads();
 #endif
-    float *partial = (float *)shared;
-#pragma unroll
-    for (int i = 0; i < TILES; i++)
-#pragma unroll
-        for (int s = 0; s < SLABS; s++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const int column = s * 8 + t * 2 + e;
-                float *to = partial + ((warp * TILES + i) * rows + column) * 16;
-                if (column < rows) to[g] = sums[i][s][e], to[g + 8] = sums[i][s][2 + e];
-            }
+    lay_down(sums, warp, t, rows, g, g + 8);
     __syncthreads();
     const int results = TILES * rows * 16;
     for (int r = threadIdx.x; r < results; r += WARPS * 32) {
-        float sum = 0;
-#pragma unroll
-        for (int w = 0; w < WARPS; w++) sum += partial[w * results + r];
+        const float sum = over_warps(r, results);
         const int tile = first + r / (rows * 16), row = tile * 16 + r % 16, column = r / 16 % rows;
         if (tile < end && row < out_features)
             y[(size_t)column * out_features + row] = to_output(sum * widen(scales[row]) * RESTORE);

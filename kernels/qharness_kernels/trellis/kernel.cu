@@ -18,8 +18,7 @@
 // that are side by side. Its registers, decoded, are the first operands of four mma.m16n8k16 instructions. Two such
 // units, 128 inputs, are a chunk.
 
-typedef unsigned int u32;
-typedef unsigned short u16;
+#include "fragments.cu"
 
 #define HYB 0
 #define MAD 1
@@ -35,8 +34,6 @@ typedef unsigned short u16;
 #define PLANES (WORDS / WIDE)
 #define CHUNK 128
 #define COPIES 128
-
-extern __shared__ __align__(128) char shared[];
 
 struct Words {
     u32 at[WORDS];
@@ -183,46 +180,6 @@ __device__ __forceinline__ void take_unit(u32 (&w)[BITS + 1], const Words &words
     w[BITS] = __shfl_sync(FULL, w[0], lane + 4);
 }
 
-__device__ __forceinline__ void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-#if BF16
-// Activations are divided by 32, exactly, so that float16 holds what bfloat16 usually does; results are multiplied.
-#define RESTORE 32.0f
-__device__ __forceinline__ u32 to_half(u32 pair) {
-    u32 made;
-    float low = __uint_as_float(pair << 16) * 0.03125f, high = __uint_as_float(pair & 0xffff0000u) * 0.03125f;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(made) : "f"(high), "f"(low));
-    return made;
-}
-__device__ __forceinline__ u16 to_output(float value) {
-    u16 made;
-    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(made) : "f"(value));
-    return made;
-}
-#else
-#define RESTORE 1.0f
-__device__ __forceinline__ u32 to_half(u32 pair) { return pair; }
-__device__ __forceinline__ u16 to_output(float value) {
-    u16 made;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(made) : "f"(value));
-    return made;
-}
-#endif
-
-// Coherent, since the kernel in front may still have been writing when this one began.
-__device__ __forceinline__ uint4 read_four(const u16 *from) {
-    uint4 found;
-    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(found.x), "=r"(found.y), "=r"(found.z), "=r"(found.w)
-                 : "l"(from));
-    return found;
-}
-
 // Sixteen activations, from input `k` on, as eight pairs; zeros beyond the inputs or the rows.
 __device__ __forceinline__ void read_inputs(u32 (&pairs)[8], const u16 *x, int row, int rows, int k, int in_features) {
     uint4 first = {0, 0, 0, 0}, second = {0, 0, 0, 0};
@@ -345,31 +302,18 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32, RESIDENT)
             }
         }
     }
-    // The warps' sums, one float a (warp, tile, column, row), are added in the order of the warps.
+    // Behind the last read of the table, whose room the sums take.
 #if CODE == HYB
     __syncthreads();
 #endif
-    float *partial = (float *)shared;
-    const int low = ROWWISE ? 2 * g : g, high = ROWWISE ? 2 * g + 1 : g + 8;
-#pragma unroll
-    for (int i = 0; i < TILES; i++)
-#pragma unroll
-        for (int s = 0; s < SLABS; s++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                const int column = s * 8 + t * 2 + e;
-                float *to = partial + ((warp * TILES + i) * rows + column) * 16;
-                if (column < rows) to[low] = sums[i][s][e], to[high] = sums[i][s][2 + e];
-            }
+    lay_down(sums, warp, t, rows, ROWWISE ? 2 * g : g, ROWWISE ? 2 * g + 1 : g + 8);
     __syncthreads();
     const int results = TILES * rows * 16;
     const float factor = __ldg(scale) * (FACTOR * RESTORE);
     for (int r = threadIdx.x; r < results; r += WARPS * 32) {
-        float total = 0;
-#pragma unroll
-        for (int w = 0; w < WARPS; w++) total += partial[w * results + r];
+        const float sum = over_warps(r, results);
         const int tile = first + r / (rows * 16), column = r / 16 % rows;
-        if (tile < end) y[(size_t)column * out_features + tile * 16 + r % 16] = to_output(total * factor);
+        if (tile < end) y[(size_t)column * out_features + tile * 16 + r % 16] = to_output(sum * factor);
     }
 }
 
