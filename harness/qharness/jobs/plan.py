@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from qharness.artifacts.layout import MANIFEST
 from qharness.errors import UnknownName, UsageError, normalize_name
 from qharness.executors.base import ExecutorRequest
 from qharness.host import Host
@@ -173,9 +175,19 @@ def model_reference(model: str | None) -> str:
 
 
 def default_data(model: str, host: Host) -> str:
-    """Return the data source that fits a model: the embedded one for the embedded model, else the hub."""
-    embedded = model == DEFAULT_MODEL and "embedded" in host.offers(DataSource)
+    """Return the data source that fits a model: the embedded one for the embedded model or an artifact of it."""
+    embedded = base_of(model) == DEFAULT_MODEL and "embedded" in host.offers(DataSource)
     return "embedded" if embedded else "hub"
+
+
+def base_of(model: str) -> str:
+    """Return the reference of the model that an artifact was made from, or that of the model itself."""
+    manifest = Path(model) / MANIFEST
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8")).get("base_model")
+    except (OSError, ValueError, AttributeError):
+        return model
+    return found if isinstance(found, str) else model
 
 
 def resolve_plugins(names: Sequence[str], host: Host) -> tuple[str, ...]:
