@@ -28,9 +28,10 @@ def _is_staged(prepared: Prepared) -> bool:
 
 
 def _cut(prepared: Prepared, rows: int, processors: int) -> Plan:
-    """Return the common plan, but for what was faster with codebooks: activations read late, and no more than 16 warps.
+    """Return the common plan, changed where codebooks gain by it on an H100.
 
-    Blocks of two tiles with staged codebooks are half as large, so that one can start beside one of the next product.
+    Activations are read late. Blocks of two tiles with staged codebooks are small enough for one of the next product
+    beside them; codebooks read through the caches have at most 16 warps.
     """
     cut = plan(prepared.out_features, rows, processors)._replace(eager=0)
     if _is_staged(prepared):
