@@ -27,6 +27,18 @@ def _is_staged(prepared: Prepared) -> bool:
     return prepared.bits <= STAGED_BITS
 
 
+def _cut(prepared: Prepared, rows: int, processors: int) -> Plan:
+    """Return the common plan, changed where codebooks gain by it on an H100.
+
+    Activations are read late. Blocks of two tiles with staged codebooks are small enough for one of the next product
+    beside them; codebooks read through the caches have at most 16 warps.
+    """
+    cut = plan(prepared.out_features, rows, processors)._replace(eager=0)
+    if _is_staged(prepared):
+        return cut._replace(warps=8, resident=2) if cut.tiles == 2 else cut
+    return cut._replace(warps=min(cut.warps, 16))
+
+
 def constants(prepared: Prepared, x_type: torch.dtype, cut: Plan) -> dict[str, int]:
     """Return the constants that the kernels are compiled with."""
     return {
@@ -85,7 +97,7 @@ def matmul(x: Tensor, prepared: Prepared, cut: Plan | None = None) -> Tensor:
     processors = torch.cuda.get_device_properties(x.device).multi_processor_count
     for rows, results in zip(x.contiguous().split(DECODE_ROWS), y.split(DECODE_ROWS), strict=True):
         if len(rows):
-            _launch(rows, prepared, results, cut or plan(prepared.out_features, len(rows), processors))
+            _launch(rows, prepared, results, cut or _cut(prepared, len(rows), processors))
     return y
 
 

@@ -14,7 +14,7 @@ from qharness_kernels.matvec.tiles import COLUMNS, ROWS, WORDS_BYTES, count
 from qharness_kernels.nvrtc import program
 
 MOST_ROWS = 16
-DECODE_ROWS = 96
+DECODE_ROWS = 128
 """Rows up to which products by sixteens are faster than the whole matrix on an H100."""
 EIGHT = 8
 TABLE_BYTES = 1 << 16

@@ -17,8 +17,10 @@ COPIES_BYTES = 128
 PATTERN = 0x3B603B60
 SHIFTED = -(89226354 << 16) & 0xFFFFFFFF
 EXPAND_THREADS = 512
-MOST_ROWS = 96
-"""Rows up to which products by sixteens take less time than the expansion of the matrix (H100)."""
+MOST_ROWS, MOST_COMPUTED_ROWS = 112, 96
+"""Rows up to which products by sixteens take less time than the expansion of the matrix (H100), with a table of values
+and with computed ones.
+"""
 
 
 def constants(prepared: Prepared, x_type: torch.dtype, cut: Plan) -> dict[str, int]:
@@ -80,7 +82,7 @@ def matmul(x: Tensor, prepared: Prepared, cut: Plan | None = None) -> Tensor:
     Returns:
         Shape (rows, out_features), in the type of `x`.
     """
-    if len(x) > MOST_ROWS:
+    if len(x) > (MOST_COMPUTED_ROWS if prepared.lut is None else MOST_ROWS):
         return x @ dequantize(prepared, x.dtype).T
     y = torch.empty(len(x), prepared.out_features, dtype=x.dtype, device=x.device)
     processors = torch.cuda.get_device_properties(x.device).multi_processor_count

@@ -105,7 +105,11 @@ def test_what_has_no_kernel_is_refused_with_the_reason():
 
 @pytest.mark.parametrize("has_table", [False, True])
 @pytest.mark.parametrize(
-    ("out_features", "in_features"), [(14336, 4096), (4096, 14336), (4096, 4096), (1024, 4096), (8, 8), (128256, 4096)]
+    ("out_features", "in_features"),
+    [
+        *((14336, 4096), (4096, 14336), (4096, 4096), (1024, 4096), (8, 8), (128256, 4096)),
+        *((6144, 4096), (28672, 4096), (11008, 4096), (4096, 11008), (5120, 27648)),
+    ],
 )
 def test_a_plan_fits_a_multiprocessor(out_features, in_features, has_table):
     from qharness_kernels.matvec.decode import Code, shared_bytes
@@ -114,8 +118,9 @@ def test_a_plan_fits_a_multiprocessor(out_features, in_features, has_table):
         cut = plan(out_features, in_features, rows, has_table)
         assert 1 <= cut.row_tiles <= -(-out_features // 16)
         assert cut.warps * 32 <= 1024
+        assert cut.split * cut.warps <= -(-in_features // 128)
         assert 1 <= cut.ahead <= 60
-        assert shared_bytes(Code(None, has_table), rows, cut) <= 227 * 1024
+        assert cut.blocks * shared_bytes(Code(None, has_table), rows, cut) <= 227 * 1024
 
 
 @pytest.mark.gpu
