@@ -1,6 +1,8 @@
-"""Trellis-coded matrices in Triton, without inline machine code: what runs where the CUDA kernels do not.
+"""Viterbi search in a bitshift trellis, in Triton: one program a sequence, all of its steps in one launch.
 
-A program computes the weights of a tile of 16 outputs and a chunk of 128 inputs from the words that hold them.
+A state's cost is that of its upper bits, the best walk to them, and its own error. So only the minima of the upper bits
+are kept, 2^(L - k) numbers a step, which the way back needs anyway; they stay in the caches. What a step reads besides
+is the table of all states' weights, in float16 where that holds them exactly.
 """
 
 from __future__ import annotations
@@ -10,176 +12,140 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from qharness_kernels.trellis.layout import Prepared
-from qharness_kernels.trellis.reference import SIDE
+from qharness_kernels.trellis.shape import Trellis
 
-CODES = {"hyb": 0, "1mad": 1, "3inst": 2, "mul1": 3}
-
-
-@triton.jit
-def _byte_sum(mixed) -> tl.tensor:
-    """Return the sum of the four lower bytes."""
-    return (mixed & 255) + ((mixed >> 8) & 255) + ((mixed >> 16) & 255) + ((mixed >> 24) & 255)
+HEADS_AT_ONCE = 2048
+WARPS = 16
 
 
 @triton.jit
-def _value(state, even, lut, CODE: tl.constexpr, LUT: tl.constexpr) -> tl.tensor:
-    """Return the weights of states, float32, in units of the code; of `hyb` the first of a state's two where `even`."""
-    if CODE == 0:
-        mixed = state * (state + 1)
-        row = (mixed >> (15 - LUT)) & ((1 << LUT) - 1)
-        found = tl.load(lut + 2 * row + tl.where(even, 0, 1)).to(tl.float32)
-        value = tl.where(even & (((mixed >> 15) & 1) == 1), -found, found)
-    elif CODE == 2:
-        mixed = (state * 89226354 + 64248484) & 0xFFFFFFFF
-        made = (mixed & 0x8FFF8FFF) ^ 0x3B603B60
-        high = (made >> 16).to(tl.int16).to(tl.float16, bitcast=True)
-        low = (made & 0xFFFF).to(tl.int16).to(tl.float16, bitcast=True)
-        value = (high.to(tl.float32) + low.to(tl.float32)).to(tl.float16).to(tl.float32)
-    elif CODE == 1:
-        value = (_byte_sum(state * 34038481 + 76625530) - 510).to(tl.float32) / 147.800537109375
-    else:
-        # 0.00677 and -10.39 as float16; the sum is exact before it is rounded to float16.
-        total = (_byte_sum(state * 0x83DCD12D) + 1024).to(tl.float32)
-        value = (total * 0.006771087646484375 - 10.390625).to(tl.float16).to(tl.float32)
-    return value
-
-
-@triton.jit
-def _weights(
-    words,
-    lut,
-    tile,
-    chunk,
-    chunks,
-    CODE: tl.constexpr,
-    BITS: tl.constexpr,
+def _forward(
+    inputs,
+    values,
+    minima,
+    MOVES: tl.constexpr,
     VECTOR: tl.constexpr,
-    STATE: tl.constexpr,
-    LUT: tl.constexpr,
-    ROWWISE: tl.constexpr,
-) -> tl.tensor:
-    """Return a chunk of a tile, shape (16, 128), float32, in units of the code."""
-    row = tl.arange(0, 16)[:, None]
-    k = tl.arange(0, 128)[None, :]
-    column = k % 16
-    if ROWWISE:
-        place = row * 16 + column
-    else:
-        place = (row % 8) * 32 + (column % 8) // 2 * 8 + column // 8 * 4 + row // 8 * 2 + column % 2
-    lane = place // 32 * 4 + (k % 64) // 16
-    bit = place % 32 // VECTOR * VECTOR * BITS
-    WIDE: tl.constexpr = 2 if BITS == 3 else 4
-    start = (tile * chunks + chunk) * (64 * BITS)
-    at = k // 64 * BITS + bit // 32
-    is_last = bit // 32 == BITS - 1
-    lane_after = tl.where(is_last, (lane + 4) % 32, lane)
-    after = tl.where(is_last, k // 64 * BITS, at + 1)
-    first = tl.load(words + start + at // WIDE * (32 * WIDE) + lane * WIDE + at % WIDE).to(tl.int64)
-    last = tl.load(words + start + after // WIDE * (32 * WIDE) + lane_after * WIDE + after % WIDE).to(tl.int64)
-    offset = bit % 32
-    window = ((first & 0xFFFFFFFF) << offset >> 16) | ((last & 0xFFFFFFFF) << offset >> 48)
-    state = (window & 0xFFFF) >> (16 - STATE)
-    return _value(state, place % 2 == 0, lut, CODE, LUT)
-
-
-@triton.jit
-def _expand(
-    words,
-    scale,
-    lut,
-    weight,
-    chunks,
-    in_features,
-    CODE: tl.constexpr,
-    BITS: tl.constexpr,
-    VECTOR: tl.constexpr,
-    STATE: tl.constexpr,
-    LUT: tl.constexpr,
-    ROWWISE: tl.constexpr,
+    HEADS: tl.constexpr,
+    BRANCHES: tl.constexpr,
+    BLOCK: tl.constexpr,
 ) -> None:
-    """Write a chunk of a tile of the matrix."""
-    tile = tl.program_id(0)
-    chunk = tl.program_id(1)
-    value = _weights(words, lut, tile, chunk, chunks, CODE, BITS, VECTOR, STATE, LUT, ROWWISE) * tl.load(scale)
-    k = chunk * 128 + tl.arange(0, 128)[None, :]
-    row = (tile * 16 + tl.arange(0, 16)[:, None]).to(tl.int64)
-    tl.store(weight + row * in_features + k, value.to(weight.dtype.element_ty), mask=(k < in_features) & (row >= 0))
-
-
-@triton.jit
-def _multiply(
-    x,
-    words,
-    scale,
-    lut,
-    y,
-    rows,
-    chunks,
-    in_features,
-    out_features,
-    CODE: tl.constexpr,
-    BITS: tl.constexpr,
-    VECTOR: tl.constexpr,
-    STATE: tl.constexpr,
-    LUT: tl.constexpr,
-    ROWWISE: tl.constexpr,
-) -> None:
-    """Write the products of 16 rows of activations with a tile."""
-    tile = tl.program_id(0)
-    row = tl.program_id(1) * 16 + tl.arange(0, 16)[:, None]
-    total = tl.zeros((16, 16), tl.float32)
-    for chunk in range(chunks):
-        k = chunk * 128 + tl.arange(0, 128)[None, :]
-        inputs = tl.load(x + row * in_features + k, mask=(row < rows) & (k < in_features), other=0.0)
-        value = _weights(words, lut, tile, chunk, chunks, CODE, BITS, VECTOR, STATE, LUT, ROWWISE)
-        total += tl.dot(inputs, tl.trans(value).to(x.dtype.element_ty))
-    column = tile * 16 + tl.arange(0, 16)[None, :]
-    result = (total * tl.load(scale)).to(y.dtype.element_ty)
-    tl.store(y + row * out_features + column, result, mask=(row < rows) & (column < out_features))
-
-
-def _constants(prepared: Prepared) -> dict[str, int | bool]:
-    trellis, lut = prepared.trellis, prepared.lut
-    return {
-        "CODE": CODES[prepared.code],
-        "BITS": trellis.bits,
-        "VECTOR": trellis.vector,
-        "STATE": trellis.state_bits,
-        "LUT": 0 if lut is None else len(lut).bit_length() - 1,
-        "ROWWISE": prepared.order == "rows",
-    }
-
-
-def matmul(x: Tensor, prepared: Prepared) -> Tensor:
-    """Return x W^T.
+    """Write the minima of every step but the first of one sequence.
 
     Args:
-        x: Shape (rows, in_features), float16 or bfloat16.
-        prepared: The matrix, on the same device.
+        inputs: Sequences, (B, (MOVES + 1) * VECTOR), float32.
+        values: Weights of every state, (VECTOR, HEADS * BRANCHES), float16 or float32.
+        minima: (MOVES + 1, B, HEADS), float32; the first step's are given.
+        MOVES: Number of steps less one.
+        VECTOR: Weights of a step.
+        HEADS: Number of values of the bits that neighbours share.
+        BRANCHES: Successors, and predecessors, of a state.
+        BLOCK: Heads at once, a multiple of BRANCHES.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    count = tl.num_programs(0).to(tl.int64)
+    states: tl.constexpr = HEADS * BRANCHES
+    # Heads that differ in their newest bits alone have the same predecessors' heads.
+    group = tl.arange(0, BLOCK // BRANCHES)
+    newest = tl.arange(0, BRANCHES)
+    for step in range(MOVES):
+        old = minima + (step * count + row) * HEADS
+        new = minima + ((step + 1) * count + row) * HEADS
+        for start in range(0, HEADS, BLOCK):
+            head = start + group[:, None] * BRANCHES + newest[None, :]
+            best = tl.full((BLOCK // BRANCHES, BRANCHES), float("inf"), tl.float32)
+            for branch in tl.static_range(BRANCHES):
+                cost = tl.load(old + branch * (HEADS // BRANCHES) + start // BRANCHES + group)[:, None]
+                for i in tl.static_range(VECTOR):
+                    number = tl.load(inputs + (row * (MOVES + 1) + step) * VECTOR + i)
+                    value = tl.load(values + i * states + branch * HEADS + head).to(tl.float32)
+                    cost = cost + value * (value - 2 * number)
+                best = tl.minimum(best, cost)
+            tl.store(new + head, best)
+        tl.debug_barrier()
+
+
+@triton.jit
+def _backward(
+    inputs,
+    values,
+    minima,
+    heads,
+    found,
+    STEPS: tl.constexpr,
+    LEFT: tl.constexpr,
+    VECTOR: tl.constexpr,
+    HEADS: tl.constexpr,
+    BRANCHES: tl.constexpr,
+) -> None:
+    """Follow the minima of one sequence from step `LEFT` - 1 to the first.
+
+    Args:
+        inputs: Sequences, (B, STEPS * VECTOR), float32.
+        values: Weights of every state, (HEADS * BRANCHES, VECTOR), float32.
+        minima: (STEPS, B, HEADS), float32.
+        heads: Lower bits of state `LEFT` - 1, (B,), int64.
+        found: States, (B, STEPS), int32, written.
+        STEPS: Number of steps.
+        LEFT: Number of steps to find.
+        VECTOR: Weights of a step.
+        HEADS: Number of values of the bits that neighbours share.
+        BRANCHES: Successors of a state.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    count = tl.num_programs(0).to(tl.int64)
+    branch = tl.arange(0, BRANCHES)
+    head = tl.load(heads + row).to(tl.int32)
+    for i in range(LEFT):
+        step = LEFT - 1 - i
+        state = branch * HEADS + head
+        cost = tl.load(minima + (step * count + row) * HEADS + state // BRANCHES)
+        for v in tl.static_range(VECTOR):
+            value = tl.load(values + state * VECTOR + v)
+            number = tl.load(inputs + (row * STEPS + step) * VECTOR + v)
+            cost += value * value - 2 * number * value
+        best = tl.argmin(cost, 0).to(tl.int32) * HEADS + head
+        tl.store(found + row * STEPS + step, best)
+        head = best // BRANCHES
+
+
+def state_table(values: Tensor) -> Tensor:
+    """Return the weights of every state as `best_walks` reads them: shape (V, 2^L), float16 where that is exact.
+
+    Args:
+        values: Shape (2^L, V), float32.
+    """
+    narrow = values.half()
+    return (narrow if torch.equal(narrow.float(), values) else values).T.contiguous()
+
+
+def best_walks(trellis: Trellis, values: Tensor, table: Tensor, sequences: Tensor, ends: Tensor | None) -> Tensor:
+    """Return the walk with the least squared error to each sequence, as `Search.best_walks` does.
+
+    Args:
+        trellis: The trellis.
+        values: Weights of every state, shape (2^L, V), float32.
+        table: The same from `state_table`.
+        sequences: Shape (B, T), float32.
+        ends: Upper L - k bits of the first state and lower ones of the last, shape (B,), int64; None leaves them free.
 
     Returns:
-        Shape (rows, out_features), in the type of `x`.
+        States, shape (B, T / V), int32.
     """
-    y = torch.empty(len(x), prepared.out_features, dtype=x.dtype, device=x.device)
-    lut = prepared.scale if prepared.lut is None else prepared.lut
-    grid = (prepared.out_features // SIDE, triton.cdiv(len(x), SIDE))
-    sizes = (len(x), prepared.words.shape[1], prepared.in_features, prepared.out_features)
-    if len(x):
-        _multiply[grid](x.contiguous(), prepared.words, prepared.scale, lut, y, *sizes, **_constants(prepared))
-    return y
-
-
-def dequantize(prepared: Prepared, dtype: torch.dtype) -> Tensor:
-    """Return the matrix, shape (out_features, in_features).
-
-    Args:
-        prepared: The matrix.
-        dtype: float16, bfloat16 or float32.
-    """
-    words = prepared.words
-    weight = torch.empty(prepared.out_features, prepared.in_features, dtype=dtype, device=words.device)
-    lut = prepared.scale if prepared.lut is None else prepared.lut
-    sizes = (words.shape[1], prepared.in_features)
-    _expand[words.shape[:2]](words, prepared.scale, lut, weight, *sizes, **_constants(prepared))
-    return weight
+    count, steps, device = len(sequences), sequences.shape[1] // trellis.vector, sequences.device
+    inputs, values = sequences.float().contiguous(), values.contiguous()
+    minima = torch.empty(steps, count, trellis.heads, device=device)
+    minima[0] = 0.0 if ends is None else torch.inf
+    if ends is not None:
+        minima[0].scatter_(1, ends[:, None], 0.0)
+    found = torch.empty(count, steps, dtype=torch.int32, device=device)
+    sizes = {"VECTOR": trellis.vector, "HEADS": trellis.heads, "BRANCHES": trellis.branches}
+    block = min(trellis.heads, HEADS_AT_ONCE)
+    _forward[(count,)](inputs, table, minima, steps - 1, BLOCK=block, num_warps=WARPS, num_stages=1, **sizes)
+    heads, left = ends, steps
+    if heads is None:
+        errors = values.square().sum(1) - 2 * inputs[:, -trellis.vector :] @ values.T
+        last = (errors.unflatten(1, (-1, trellis.branches)) + minima[-1][:, :, None]).flatten(1).argmin(1)
+        found[:, -1] = last
+        heads, left = last >> trellis.shift, steps - 1
+    _backward[(count,)](inputs, values, minima, heads, found, steps, left, num_warps=1, **sizes)
+    return found

@@ -15,7 +15,7 @@ from qharness_kernels.e8p import e8p_decode, e8p_encode
 from qharness_quip_sharp.codes import BEST_SCALE
 from qharness_quip_sharp.linear import LatticeLinear
 from qharness_quip_sharp.options import Options as QuipOptions
-from qharness_quip_sharp.quantizer import QuipSharp, padded
+from qharness_quip_sharp.quantizer import QuipSharp
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,7 +45,7 @@ class ButterflyE8p:
         """Round one rotated linear."""
         weight, hessian = linear.weight.detach().to(context.device).float(), context.hessian
         assert hessian is not None
-        indices, scales = self.rounding.round(*padded(weight, hessian))
+        [(indices, scales)] = self.rounding.round([weight], hessian)
         layer = LatticeLinear(indices, scales, 2, weight.shape[1], linear.bias)
         if not self.options.unbiased:
             return layer
