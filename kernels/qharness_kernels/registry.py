@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 Name = Literal["reference", "triton", "cuda"]
 SWITCHES = ("auto", "reference", "triton")
@@ -160,7 +160,7 @@ def operator(name: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = torch.library.custom_op(f"{NAMESPACE}::{name}", function, mutates_args=())
+        made = library.custom_op(f"{NAMESPACE}::{name}", function, mutates_args=())
         made.register_fake(fake)
         return made
 
